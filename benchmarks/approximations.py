@@ -2,6 +2,7 @@
 
     python benchmarks/approximations.py                                   # operations; interpolation of frames
     python benchmarks/approximations.py --checkpoint W.safetensors --data.root DIR    # AP on validation people
+    ... --tiny-encoder A.safetensors --tiny-encoder B.safetensors         # also AP, errors and CPU seconds of encoders
     python benchmarks/approximations.py --full-size                       # CPU seconds, heatmaps; minutes, 6 GB
 
 Operations are counted on shapes of the full-size models. AP is for the given checkpoint; nothing was measured on the
@@ -13,7 +14,7 @@ from __future__ import annotations
 import argparse
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -29,11 +30,15 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from sdpose_core.checkpoints.loading import load_sdpose
 from sdpose_core.model.approximations import approximate
+from sdpose_core.model.backbone import VAEEncoder
 from sdpose_core.model.config import BODY, WHOLEBODY, SDPoseConfig
+from sdpose_core.model.devices import channels_last
+from sdpose_core.model.encoder_config import SIZES as ENCODERS
+from sdpose_core.model.encoder_config import SMALL, TAESD, EncoderConfig
 from sdpose_core.model.folding import fold_constants
 from sdpose_core.model.network import SDPose
 from sdpose_core.model.onednn import optimize_for_cpu
-from sdpose_core.model.tiny_encoder import TinyEncoder
+from sdpose_core.model.tiny_encoder import make_encoder
 from sdpose_core.poses import Poses, PoseSequence
 from sdpose_core.sequences.interpolation import interpolate
 
@@ -45,18 +50,22 @@ def modes(config: SDPoseConfig) -> Iterator[Mode]:
     """Names, and the change of an exact model of `config` into that mode, in place."""
     yield "exact", lambda model: model
     yield "pooled attention", lambda model: approximate(model, pool_attention=True)
-    yield "small encoder", _with_small_encoder
+    yield "TAESD's encoder", lambda model: _with_encoder(model, TAESD)
+    yield "our small encoder", lambda model: _with_encoder(model, SMALL)
     for size in SIZES:
         yield "{}x{}".format(*size), lambda model, size=size: _resized(model, size)
     yield (
-        "all three, {}x{}".format(*SIZES[0]),
-        lambda model: approximate(_resized(_with_small_encoder(model), SIZES[0]), pool_attention=True),
+        "TAESD's, pooled, {}x{}".format(*SIZES[0]),
+        lambda model: approximate(_resized(_with_encoder(model, TAESD), SIZES[0]), pool_attention=True),
     )
 
 
-def _with_small_encoder(model: SDPose) -> SDPose:
+def _with_encoder(model: SDPose, layout: str) -> SDPose:
     with torch.device(model.device):
-        model.vae = TinyEncoder(model.config.vae.latent_channels).eval().requires_grad_(False)
+        encoder = make_encoder(EncoderConfig(layout, *ENCODERS[layout], model.config.vae.latent_channels))
+    model.vae = encoder.eval().requires_grad_(False)
+    if model.device.type == "cpu":
+        channels_last(model.vae)
     return model
 
 
@@ -103,6 +112,22 @@ def measure_full_size(config: SDPoseConfig) -> None:
         print(f"{config.keypoint_set:<20} {name:<24} {seconds:8.1f} CPU s, heatmaps differ by {difference:.3f} std")
 
 
+@torch.inference_mode()
+def time_full_size_encoders() -> None:
+    """Print CPU seconds of the VAE's encoder and of both small ones at 768 x 1024."""
+    w, h = BODY.input_size
+    images = torch.rand(1, 3, h, w, generator=torch.Generator().manual_seed(0)) * 2 - 1
+    for name in (SMALL, TAESD, "VAE"):
+        encoder = VAEEncoder(BODY.vae) if name == "VAE" else make_encoder(EncoderConfig(name, *ENCODERS[name]))
+        channels_last(encoder.eval())
+        seconds = []
+        for _ in range(1 if name == "VAE" else 3):
+            start = time.process_time()
+            encoder(images)
+            seconds.append(time.process_time() - start)
+        print(f"{name:<24} {min(seconds):8.2f} CPU s, {torch.get_num_threads()} threads", flush=True)
+
+
 # --- accuracy --------------------------------------------------------------------------------------------------------
 
 
@@ -133,6 +158,56 @@ def measure_ap(checkpoint: Path, root: Path, count: int) -> None:
         print(f"{name:<24} AP {figures['AP']:.3f}  AR {figures['AR']:.3f}  points move by {shift:.2f} px (median)")
 
 
+def measure_encoders(checkpoint: Path, root: Path, count: int, encoders: Sequence[Path]) -> None:
+    """Print CPU time of small encoders, and on `count` validation people (0: none) with flip test errors and AP."""
+    from accelerate import Accelerator
+
+    from sdpose_core.skeletons import keypoint_set
+    from sdpose_training.data.annotations import read_annotations, read_people
+    from sdpose_training.distill.crops import Crops
+    from sdpose_training.distill.validation import compare
+    from sdpose_training.recipe.recipe import ValidationRecipe
+
+    annotations = read_annotations(root / "annotations" / "val.json")
+    points = keypoint_set(load_sdpose(checkpoint, device="cpu").config.keypoint_set)
+    people = read_people(annotations, root / "images", points)[0].first(count)
+    model = load_sdpose(checkpoint, device="cpu", fold=True)
+    w, h = model.config.input_size
+    images = torch.rand(1, 3, h, w, generator=torch.Generator().manual_seed(0)) * 2 - 1
+    print(f"{'full encoder':<32} {_encoder_and_crop(model, images)}")
+    for file in encoders:
+        small = load_sdpose(checkpoint, device="cpu", fold=True, tiny_encoder=file)
+        name = f"{file.parent.name}/{file.name}"
+        print(f"{name:<32} {_encoder_and_crop(small, images)}")
+        if not count:
+            continue
+        found = compare(Accelerator(cpu=True), model, small.vae, Crops(people.files, people), ValidationRecipe())
+        assert found is not None
+        errors = ", ".join(f"{name} {found[f'{name}_error']:.3f}" for name in ("latents", "features", "heatmaps"))
+        print(
+            f"{'':<32} AP {found['AP']:.3f} (full {found['AP_full_encoder']:.3f}); "
+            f"relative error: {errors}; points move by {found['shift_px']:.2f} px of the crop (median), "
+            f"{found['shift_95_px']:.1f} (95%)"
+        )
+
+
+@torch.inference_mode()
+def _encoder_and_crop(model: SDPose, images: torch.Tensor, repeats: int = 20) -> str:
+    """CPU milliseconds (the lowest of several) of the encoder and of a whole crop, and GFLOP of the encoder."""
+    with FlopCounterMode(display=False) as counter:
+        model.latents(images)
+    both = []
+    for work in (model.latents, model.heatmaps):
+        seconds = []
+        for _ in range(repeats):
+            start = time.process_time()
+            work(images)
+            seconds.append(time.process_time() - start)
+        both.append(min(seconds) * 1000)
+    gflop = counter.get_total_flops() / 1e9
+    return f"encoder {gflop:.3f} GFLOP, {both[0]:.1f} CPU ms; crop {both[1]:.1f} CPU ms"
+
+
 def measure_interpolation() -> None:
     """Print the distance of interpolated points from the truth for each N, on a dancer 250 pixels high."""
     points = truth()
@@ -152,14 +227,24 @@ def main() -> None:
     parser.add_argument("--checkpoint", type=Path, metavar="FILE")
     root = "with annotations/val.json and images/"
     parser.add_argument("--data.root", dest="root", type=Path, metavar="DIR", help=root)
-    parser.add_argument("--people", type=int, default=-1, metavar="N", help="only the first N (default: all)")
+    parser.add_argument(
+        "--people", type=int, default=-1, metavar="N", help="only the first N (default: all; 0: time only)"
+    )
+    add = parser.add_argument
+    add("--tiny-encoder", type=Path, action="append", default=[], metavar="FILE", help="also measure this encoder")
+    add("--full-size-encoders", action="store_true", help="only time the full-size encoders, with random weights")
     parser.add_argument("--full-size", action="store_true", help="also run the full-size whole-body model in each mode")
     args = parser.parse_args()
+    if args.full_size_encoders:
+        time_full_size_encoders()
+        return
     for config in (WHOLEBODY, BODY):
         count_operations(config)
     measure_interpolation()
     if args.checkpoint:
-        measure_ap(args.checkpoint, args.root, args.people)
+        if args.people:
+            measure_ap(args.checkpoint, args.root, args.people)
+        measure_encoders(args.checkpoint, args.root, args.people, args.tiny_encoder)
     if args.full_size:
         measure_full_size(WHOLEBODY)
 

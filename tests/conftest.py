@@ -38,6 +38,7 @@ NEEDS = {
     "core/model/*": ("torch", "diffusers"),
     "docs/test_training_readme.py": ("torch",),
     "nodes/test_native_decode.py": ("torch",),
+    "training/test_distill_*.py": ("torch", "diffusers", "accelerate", "faster_coco_eval"),
     "training/test_evaluation_downstream.py": ("torch", "diffusers", "transformers"),
     "training/test_evaluation_features.py": ("torch", "diffusers", "sklearn", "matplotlib"),
     "training/test_evaluation_peers.py": ("onnxruntime",),

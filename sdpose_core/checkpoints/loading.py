@@ -27,7 +27,7 @@ from ..model.network import SDPose
 from ..model.onednn import optimize_for_cpu
 from .layouts import read_checkpoint
 from .names import rgb_output
-from .published import find_weights
+from .published import find_weights, identify
 from .reading import CheckpointInfo
 
 log = logging.getLogger(__name__)
@@ -61,7 +61,8 @@ def load_sdpose(
         with_rgb_branch: also load what only `reconstruct` needs, if the checkpoint has it.
         fold: for pose estimation only: faster, without RGB branch, cannot be saved; see `folding.fold_constants`.
         pool_attention, tiny_encoder: see `approximations.approximate`. They, and an input size other than the
-            checkpoint's, are recorded in the model's `approximations`.
+            checkpoint's, are recorded in the model's `approximations`. An encoder that was taught for other weights is
+            used with a warning.
         base: the checkpoint that an adapter (a LoRA of training/) was trained on, a path or a known name; None: found
             by the name that the adapter states, see `adapters.find_base`.
         search: more folders in which to look for weights, and for the base of an adapter.
@@ -95,7 +96,23 @@ def load_sdpose(
     model = optimize_for_cpu(model.to(device=device))
     if changed := input_size_change(config, info):
         model.approximations["input_size"] = changed
-    return approximate(model, pool_attention=pool_attention, tiny_encoder=tiny_encoder)
+    approximate(model, pool_attention=pool_attention, tiny_encoder=tiny_encoder)
+    _compare_teacher(model, path)
+    return model
+
+
+def _compare_teacher(model: SDPose, path: Path) -> None:
+    """Record and say whether a tiny encoder that names its weights was taught for those in `path`."""
+    stated = model.approximations.get("tiny_encoder", {})
+    if "taught_for" not in stated:
+        return
+    taught, loaded = stated["taught_for"], sorted(identify(path)["sha256"].values())
+    stated["fits_weights"] = sorted(taught["sha256"]) == loaded
+    if not stated["fits_weights"]:
+        log.warning(
+            "%s was taught for other weights (%s) than %s: check its results, or teach one with "
+            "training/distill_encoder.py", stated["path"], taught["name"], path.name,
+        )  # fmt: skip
 
 
 def _cast(model: SDPose, dtype: torch.dtype, vae_dtype: torch.dtype) -> None:

@@ -162,7 +162,10 @@ def add_estimator_arguments(parser: argparse.ArgumentParser) -> None:
         "--pool-attention", action="store_true", help="average 2 x 2 keys and values where attention is largest"
     )
     group.add_argument(
-        "--tiny-encoder", type=Path, metavar="FILE", help="weights of a tiny encoder (TAESD layout), to replace the VAE"
+        "--tiny-encoder",
+        type=Path,
+        metavar="FILE",
+        help="a small encoder of distill_encoder.py, or TAESD's, to replace the VAE",
     )
 
 

@@ -34,18 +34,14 @@ def approximate(model: SDPose, *, pool_attention: bool = False, tiny_encoder: st
         model: frozen, on its device.
         pool_attention: average keys and values 2 x 2 in self-attention of the VAE, and of the U-Net at the latent's
             size (12,288 tokens of a 768 x 1024 crop).
-        tiny_encoder: weights in TAESD's layout that replace the VAE encoder, see `load_tiny_encoder`.
+        tiny_encoder: a file of weights that replace the VAE encoder, see `load_tiny_encoder`.
 
     Raises:
         CheckpointError: `tiny_encoder` cannot be used.
         InputError: the model has no attention to pool.
     """
     if tiny_encoder is not None:
-        encoder = load_tiny_encoder(tiny_encoder, model.config.vae.latent_channels)
-        channels_last(encoder.to(device=model.device, dtype=model.dtype))
-        model.register_module("vae", encoder.eval().requires_grad_(False))
-        path = Path(tiny_encoder)
-        model.approximations["tiny_encoder"] = {"path": path.name, "sha256": sha256_of(path)}
+        _replace_vae(model, Path(tiny_encoder))
     if pool_attention:
         of_vae = (module for module in model.vae.modules() if isinstance(module, Attention))
         layers = [*of_vae, *_of_the_unet(model)]
@@ -55,6 +51,16 @@ def approximate(model: SDPose, *, pool_attention: bool = False, tiny_encoder: st
             set_processor(attention, PooledAttention(attention.processor))
         model.approximations["pool_attention"] = f"keys and values averaged {POOL} x {POOL} in {len(layers)} layers"
     return model
+
+
+def _replace_vae(model: SDPose, path: Path) -> None:
+    loaded = load_tiny_encoder(path, model.config.vae.latent_channels)
+    channels_last(loaded.encoder.to(device=model.device, dtype=model.dtype))
+    model.register_module("vae", loaded.encoder.eval().requires_grad_(False))
+    stated: dict[str, Any] = {"path": path.name, "sha256": sha256_of(path), "layout": loaded.config.layout}
+    if loaded.taught_for:
+        stated["taught_for"] = {"name": loaded.teacher, "sha256": list(loaded.taught_for)}
+    model.approximations["tiny_encoder"] = stated
 
 
 def _of_the_unet(model: SDPose) -> Iterator[Attention]:

@@ -18,6 +18,7 @@ sys.path.insert(0, str(ROOT / "training"))
 import ablate
 import analyze_features
 import curves
+import distill_encoder
 import downstream_check
 import make_coco_ood
 import make_synthetic_people
@@ -27,6 +28,7 @@ import reproduce_paper
 import robustness
 import train
 from sdpose_training.ablation.arms import read_list
+from sdpose_training.distill.recipe import load_distill_recipe
 from sdpose_training.evaluation import options as evaluation_options
 from sdpose_training.figures import options as figure_options
 from sdpose_training.recipe.recipe import load_recipe
@@ -44,6 +46,7 @@ COMMANDS = [line for page in ("training/README.md", "docs/robustness.md") for li
 COMMANDS += [line for line in commands("README.md") if "training/" in line]
 PARSERS: dict[str, Callable[[], argparse.ArgumentParser]] = {
     "train.py": train.build_parser,
+    "distill_encoder.py": distill_encoder.build_parser,
     "ablate.py": ablate.build_parser,
     "make_tiny_prior.py": make_tiny_prior.build_parser,
     "evaluate.py": evaluation_options.build_parser,
@@ -78,6 +81,8 @@ def test_the_command_is_understood(command: str, monkeypatch: pytest.MonkeyPatch
     options, recipe_values = PARSERS[name]().parse_known_args(given)
     if name == "ablate.py":
         read_list(options.list, recipe_values)
+    elif name == "distill_encoder.py":
+        load_distill_recipe(options.recipe, recipe_values)
     elif name in ("train.py", "make_tiny_prior.py"):
         load_recipe(options.recipe, recipe_values)
     else:

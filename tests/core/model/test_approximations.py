@@ -127,7 +127,7 @@ def test_the_small_encoder_is_that_of_diffusers(encoder_file: Path) -> None:
     from diffusers import AutoencoderTiny
 
     theirs = AutoencoderTiny()
-    ours = load_tiny_encoder(encoder_file, latent_channels=4)
+    ours = load_tiny_encoder(encoder_file, latent_channels=4).encoder
     theirs.encoder.layers.load_state_dict(ours.layers.state_dict())
     with torch.no_grad():
         torch.testing.assert_close(ours(images()), theirs.encode(images()).latents)
@@ -135,15 +135,15 @@ def test_the_small_encoder_is_that_of_diffusers(encoder_file: Path) -> None:
 
 @pytest.mark.parametrize("prefix", ["", "encoder.", "taesd_encoder.", "encoder.layers."])
 def test_names_of_the_small_encoders_tensors(encoder_file: Path, tmp_path: Path, prefix: str) -> None:
-    own = load_tiny_encoder(encoder_file, 4).layers.state_dict()
+    own = load_tiny_encoder(encoder_file, 4).encoder.layers.state_dict()
     file = tmp_path / "other.safetensors"
     save_file({f"{prefix}{name}": value for name, value in own.items()} | {"decoder.1.weight": torch.zeros(1)}, file)
-    found = load_tiny_encoder(file, 4).layers.state_dict()
+    found = load_tiny_encoder(file, 4).encoder.layers.state_dict()
     assert all(torch.equal(found[name], value) for name, value in own.items()) and len(found) == len(own)
 
 
 def test_other_files_are_refused_by_name(encoder_file: Path, checkpoint: Path, tmp_path: Path) -> None:
-    own = load_tiny_encoder(encoder_file, 4).layers.state_dict()
+    own = load_tiny_encoder(encoder_file, 4).encoder.layers.state_dict()
     file = tmp_path / "broken.safetensors"
     save_file({name: value for name, value in own.items() if name != "6.weight"} | {"15.weight": torch.zeros(2)}, file)
     with pytest.raises(CheckpointError, match="missing: 6.weight; unexpected: 15.weight"):

@@ -11,7 +11,7 @@ import numpy as np
 
 from sdpose_core.codec.crops import PADDING, box_to_center_scale, fix_aspect, udp_warp_matrix
 from sdpose_core.skeletons import KeypointSet
-from sdpose_training.recipe.recipe import AugmentationRecipe
+from sdpose_training.recipe.recipe import AugmentationRecipe, CropAugmentation
 
 _LOW, _HIGH = 0.15865525393145707, 0.8413447460685429  # standard normal distribution function at -1 and +1
 
@@ -101,14 +101,14 @@ def half_body_box(keypoints: np.ndarray, padding: float = 1.5) -> tuple[np.ndarr
     return keypoints.mean(axis=0), (keypoints.max(axis=0) - keypoints.min(axis=0)) * padding
 
 
-def jitter(rng: np.random.Generator, placement: Placement, chances: AugmentationRecipe) -> Placement:
+def jitter(rng: np.random.Generator, placement: Placement, chances: CropAugmentation) -> Placement:
     """The box shifted, scaled and rotated, each with its probability."""
     offset, scale, rotation = draw_jitter(rng, chances)
     center = placement.center + offset * placement.scale
     return replace(placement, center=center, scale=placement.scale * scale, rotation_deg=rotation)
 
 
-def draw_jitter(rng: np.random.Generator, chances: AugmentationRecipe) -> tuple[np.ndarray, float, float]:
+def draw_jitter(rng: np.random.Generator, chances: CropAugmentation) -> tuple[np.ndarray, float, float]:
     """Offset (2,) relative to the box, scale factor, rotation in degrees; from truncated normal distributions."""
     normals = truncated_normal(rng, 4)
     shifted, scaled, rotated = rng.random(3) < (chances.shift, chances.scale, chances.rotation)

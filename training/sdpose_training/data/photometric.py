@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from sdpose_training.recipe.recipe import AugmentationRecipe
+from sdpose_training.recipe.recipe import CropAugmentation
 
 Filter = Callable[[np.ndarray], np.ndarray]
 """RGB uint8 (H, W, 3) in and out."""
@@ -52,7 +52,7 @@ def distort(rng: np.random.Generator, image: np.ndarray, as_released: bool) -> n
     return image[..., rng.permutation(3)] if rng.random() < 0.5 else image
 
 
-def occlude(rng: np.random.Generator, image: np.ndarray, chances: AugmentationRecipe) -> np.ndarray:
+def occlude(rng: np.random.Generator, image: np.ndarray, chances: CropAugmentation) -> np.ndarray:
     """Blur, median blur and one black hole, each with its probability; (H, W, 3) uint8, may be modified in place.
 
     The released blur is a box blur. OpenCV derives the sigma of the Gaussian one from its size (.8, 1.1 or 1.4 pixels).

@@ -21,7 +21,7 @@ from sdpose_training.data.annotations import People
 from sdpose_training.data.augmentation import Placement, augment, place, visible_inside
 from sdpose_training.data.photometric import Filter, distort, occlude, repaint
 from sdpose_training.data.pictures import read_picture
-from sdpose_training.recipe.recipe import AugmentationRecipe
+from sdpose_training.recipe.recipe import AugmentationRecipe, CropAugmentation
 
 if TYPE_CHECKING:
     from torch.utils.data import DataLoader
@@ -119,16 +119,9 @@ class PeopleSamples:
     def _pixels(
         self, rng: np.random.Generator, image: np.ndarray, placement: Placement, matrix: np.ndarray
     ) -> dict[str, np.ndarray]:
-        import cv2
-
-        if placement.mirrored:
-            image = cv2.flip(image, 1)
-        crop = warp(image, matrix, self.settings.input_size)
-        crop = repaint(rng, crop, self.settings.filters, self.augmentation.style_share)
-        if self.augmentation.photometric:
-            crop = distort(rng, crop, self.augmentation.as_released)
+        settings, chances = self.settings, self.augmentation
+        crop = augmented_crop(rng, image, placement, matrix, settings.input_size, chances, settings.filters)
         # The RGB task reconstructs what the model sees, style and colors included: the original picture is not in it.
-        crop = np.ascontiguousarray(crop)
         clean = {"clean": crop.copy()} if self.settings.with_clean else {}
         return {"input": occlude(rng, crop, self.augmentation), **clean}
 
@@ -139,13 +132,29 @@ class PeopleSamples:
         return {"rows": rows[0], "columns": columns[0], "weights": weights[0]}
 
 
+def augmented_crop(
+    rng: np.random.Generator, image: np.ndarray, placement: Placement, matrix: np.ndarray, input_size: tuple[int, int],
+    chances: CropAugmentation, filters: Sequence[Filter],
+) -> np.ndarray:  # fmt: skip
+    """The crop (h, w, 3) uint8 of a placement, repainted and with other colors, before blur and hole."""
+    import cv2
+
+    if placement.mirrored:
+        image = cv2.flip(image, 1)
+    crop = warp(image, matrix, input_size)
+    crop = repaint(rng, crop, filters, chances.style_share)
+    if chances.photometric:
+        crop = distort(rng, crop, chances.as_released)
+    return np.ascontiguousarray(crop)
+
+
 def collate(samples: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """Samples -> one batch: arrays stacked to tensors, "index" (N,), "problems" joined."""
+    """Samples -> one batch: arrays stacked to tensors, numbers to (N,), "problems" joined."""
     import torch
 
     arrays = [key for key, value in samples[0].items() if isinstance(value, np.ndarray)]
     batch: dict[str, Any] = {key: torch.from_numpy(np.stack([sample[key] for sample in samples])) for key in arrays}
-    for key in ("index", "noise_seed"):
+    for key in (key for key, value in samples[0].items() if isinstance(value, int)):
         batch[key] = torch.tensor([sample[key] for sample in samples])
     batch["problems"] = [problem for sample in samples for problem in sample["problems"]]
     return batch

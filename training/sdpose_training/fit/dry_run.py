@@ -71,6 +71,34 @@ def step_memory(model: SDPose, batch: int, *, half: torch.dtype | None = None, g
     return live.peak
 
 
+def teaching_memory(
+    model: SDPose, student: nn.Module, batch: int, *, with_unet: bool, half: torch.dtype | None = None
+) -> int:
+    """Peak bytes of a micro-batch that teaches `student` in front of a frozen model, besides weights and gradients.
+
+    The VAE, which runs before, is not in it.
+
+    Args:
+        model, student: on the meta device; `student` is for this call only: it gets hooks.
+        with_unet: the loss compares features, too.
+        half: dtype of autocast, as on a GPU.
+    """
+    for parameter in student.parameters():
+        parameter.register_post_accumulate_grad_hook(_drop_gradient)
+    live = _LiveTensors()
+    with live, _Kernels(half) as kernels:
+        _recompute_with(model, kernels)
+        target = _latents(model, batch)
+        latents = student(_images(model, batch))
+        loss = (latents - target).square().mean()
+        if with_unet:
+            with torch.no_grad():
+                exact = model.features_of(target)
+            loss = loss + (model.features_of(latents) - exact).float().square().mean()
+        torch.autograd.backward(loss)
+    return live.peak
+
+
 @torch.no_grad()
 def validation_memory(model: SDPose, batch: int, *, flip_test: bool, half: torch.dtype | None) -> int:
     """Peak bytes of the heatmaps of so many people, without the VAE, which runs before."""

@@ -23,9 +23,8 @@ from typing import Any
 from sdpose_core.files import atomic_write
 from sdpose_core.texts import read_json
 from sdpose_training.environment import environment
-from sdpose_training.recipe.recipe import Recipe, recipe_from
 from sdpose_training.recipe.toml_files import read_toml, to_toml
-from sdpose_training.recipe.values import differences
+from sdpose_training.recipe.values import build, differences
 
 log = logging.getLogger(__name__)
 
@@ -58,10 +57,10 @@ class RunFolder:
     def log(self) -> Path:
         return self.root / "log.jsonl"
 
-    def write_settings(self, recipe: Recipe) -> list[str]:
+    def write_settings(self, recipe: Any) -> list[str]:
         """Write config.toml and environment.json; returns the keys of the recipe that changed since the last start."""
         path = self.root / "config.toml"
-        changed = differences(recipe_from(read_toml(path)), recipe) if path.exists() else []
+        changed = differences(build(type(recipe), read_toml(path)), recipe) if path.exists() else []
         for key in changed:
             level = logging.INFO if _FREE_TO_CHANGE.match(key) else logging.WARNING
             log.log(level, "%s: the recipe has a new value for %s", self.root, key)

@@ -13,7 +13,7 @@ from sdpose_core.errors import MissingDependency
 from sdpose_core.files import atomic_write
 from sdpose_core.texts import read_json_lines
 from sdpose_training.fit.folder import RunFolder
-from sdpose_training.recipe.recipe import LogRecipe, Recipe
+from sdpose_training.recipe.recipe import LogRecipe
 from sdpose_training.recipe.toml_files import to_toml
 
 log = logging.getLogger(__name__)
@@ -22,7 +22,7 @@ log = logging.getLogger(__name__)
 class RunLog:
     """Writes lines {"kind": "step", "step": ..., ...} and sends the same figures to the trackers; main process only."""
 
-    def __init__(self, folder: RunFolder, recipe: Recipe, step: int) -> None:
+    def __init__(self, folder: RunFolder, recipe: Any, step: int) -> None:
         """Continue after `step`: lines of later steps, left by an interrupted run, are dropped."""
         if folder.log.exists():
             _drop_after(folder.log, step)
@@ -82,7 +82,7 @@ def _tensorboard(root: Path, recipe: LogRecipe, step: int) -> Any:
     return SummaryWriter(str(root / "tensorboard"), purge_step=step + 1)
 
 
-def _wandb(root: Path, recipe: Recipe) -> Any:
+def _wandb(root: Path, recipe: Any) -> Any:
     if not recipe.log.wandb:
         return None
     try:

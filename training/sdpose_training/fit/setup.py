@@ -7,7 +7,7 @@ import math
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from accelerate import Accelerator
@@ -26,10 +26,20 @@ from sdpose_training.fit.precision import check_precision, make_accelerator, set
 from sdpose_training.fit.starting_weights import Start, starting_model
 from sdpose_training.fit.trained_parts import choose_trained
 from sdpose_training.fit.weight_average import WeightAverage
-from sdpose_training.recipe.recipe import OptimizerRecipe, Recipe, Stage
+from sdpose_training.recipe.recipe import AnyStage, HardwareRecipe, OptimizerRecipe, Recipe, Stage
 from sdpose_training.styles.filters import FILTERS
 
 log = logging.getLogger(__name__)
+
+
+class AnyRecipe(Protocol):
+    """What the steps of any run follow from."""
+
+    @property
+    def stages(self) -> tuple[AnyStage, ...]: ...
+    @property
+    def hardware(self) -> HardwareRecipe: ...
+
 
 PREFETCHED = 4
 """Micro-batches that each loader process prepares in advance."""
@@ -40,11 +50,12 @@ class StagePlan:
     """A stage in optimizer steps.
 
     Attributes:
+        stage: a `Stage`, or the other kind of `AnyStage` that the recipe has.
         first_step, steps: start, counted over the whole run, and length.
         first_sample: number of samples seen before the stage.
     """
 
-    stage: Stage
+    stage: Any
     first_step: int
     steps: int
     first_sample: int
@@ -56,28 +67,48 @@ class StagePlan:
 
 
 @dataclass
-class Parts:
-    """The parts of a run.
+class RunParts:
+    """What any run has.
 
     Attributes:
-        trained: `model` as accelerate wraps it.
-        average: of the weights, if the recipe has `ema_decay`.
-        start: origin of the weights, and tensors to save with them.
-        adapter: description of the adapter that is written, with LoRA.
-        data_sets: the main one first.
+        trained: the trained model as accelerate wraps it.
+        average: of its weights, if the recipe has `ema_decay`.
         order: of the samples.
     """
 
     accelerator: Accelerator
-    model: SDPose
     trained: Any
     optimizer: Any
     average: WeightAverage | None
+    order: SampleOrder
+    stages: list[StagePlan]
+
+    @property
+    def val(self) -> Any:
+        """What a validation takes, with a length; None without validation."""
+        raise NotImplementedError
+
+    @property
+    def problems(self) -> list[str]:
+        """Messages about damaged data that were found before the first step."""
+        return []
+
+
+@dataclass
+class Parts(RunParts):
+    """The parts of a run of SDPose.
+
+    Attributes:
+        model: the one that is trained.
+        start: origin of the weights, and tensors to save with them.
+        adapter: description of the adapter that is written, with LoRA.
+        data_sets: the main one first.
+    """
+
+    model: SDPose
     start: Start
     adapter: Adapter | None
     data_sets: tuple[DataSet, ...]
-    order: SampleOrder
-    stages: list[StagePlan]
 
     @property
     def val(self) -> People | None:
@@ -125,9 +156,9 @@ def set_up(recipe: Recipe, basis: Basis | None = None) -> Parts:
     stages = plan_stages(recipe, order.epoch, accelerator.num_processes)
     _configure_deepspeed(accelerator, recipe.optimizer, stages[0])
     trained, optimizer = _prepare(accelerator, model, optimizer)
-    average = _make_average(accelerator, model, recipe)
+    average = make_average(accelerator, model, recipe.optimizer)
     adapter = adapter_of_run(recipe, start) if recipe.lora.rank else None
-    return Parts(accelerator, model, trained, optimizer, average, start, adapter, data_sets, order, stages)
+    return Parts(accelerator, trained, optimizer, average, order, stages, model, start, adapter, data_sets)
 
 
 def _prepare(accelerator: Accelerator, model: SDPose, optimizer: torch.optim.Optimizer) -> tuple[Any, Any]:
@@ -194,7 +225,7 @@ def sample_order(recipe: Recipe, data_sets: Sequence[DataSet]) -> SampleOrder:
     return SampleOrder(recipe.seed, tuple(sizes), tuple(shares))
 
 
-def plan_stages(recipe: Recipe, epoch: float, processes: int) -> list[StagePlan]:
+def plan_stages(recipe: AnyRecipe, epoch: float, processes: int) -> list[StagePlan]:
     """The stages in optimizer steps, rounded up to full steps; `epoch` is in samples."""
     plans: list[StagePlan] = []
     step = sample = 0
@@ -235,15 +266,19 @@ def sample_settings(recipe: Recipe, stage: Stage) -> SampleSettings:
 
 def load_batches(recipe: Recipe, parts: Parts, plan: StagePlan, first: int) -> Batches:
     """The micro-batches of this process from step `first` of a stage; the caller closes them."""
+    settings = sample_settings(recipe, plan.stage)
+    samples = PeopleSamples([each.people for each in parts.data_sets], recipe.augmentation, settings)
+    return load_samples(samples, recipe.hardware.workers, parts, plan, first)
+
+
+def load_samples(samples: Any, workers: int, parts: RunParts, plan: StagePlan, first: int) -> Batches:
+    """As `load_batches`, of any samples by (epoch, index)."""
     from torch.utils.data import DataLoader
 
-    settings = sample_settings(recipe, plan.stage)
     steps, process = range(first, plan.steps), parts.accelerator.process_index
-    order = micro_batches(parts.order, plan.first_sample, steps, plan.batch, process)
-    workers = recipe.hardware.workers
     loader = DataLoader(
-        PeopleSamples([each.people for each in parts.data_sets], recipe.augmentation, settings),
-        batch_sampler=order,  # type: ignore[arg-type]
+        samples,
+        batch_sampler=micro_batches(parts.order, plan.first_sample, steps, plan.batch, process),  # type: ignore[arg-type]
         num_workers=workers, prefetch_factor=PREFETCHED if workers else None, worker_init_fn=quiet_worker,
         collate_fn=collate,
         pin_memory=parts.accelerator.device.type == "cuda",
@@ -260,11 +295,12 @@ def learning_rate(recipe: OptimizerRecipe, plan: StagePlan, step: int) -> float:
     return plan.stage.learning_rate * warm * 0.5 * (1 + math.cos(math.pi * step / plan.steps))
 
 
-def _make_average(accelerator: Accelerator, model: SDPose, recipe: Recipe) -> WeightAverage | None:
-    if not recipe.optimizer.ema_decay:
+def make_average(accelerator: Accelerator, model: torch.nn.Module, recipe: OptimizerRecipe) -> WeightAverage | None:
+    """The moving average of the trained weights, saved with the states; None without `ema_decay`."""
+    if not recipe.ema_decay:
         return None
     if accelerator.distributed_type in (DistributedType.FSDP, DistributedType.DEEPSPEED):
         raise InputError("optimizer.ema_decay does not work with FSDP or DeepSpeed: set it to 0, or use DDP")
-    average = WeightAverage([p for p in model.parameters() if p.requires_grad], recipe.optimizer.ema_decay)
+    average = WeightAverage([p for p in model.parameters() if p.requires_grad], recipe.ema_decay)
     accelerator.register_for_checkpointing(average)
     return average

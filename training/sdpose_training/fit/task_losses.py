@@ -20,8 +20,8 @@ def task_losses(batch: dict[str, Any], parts: Parts, tasks: Sequence[str], laten
     `latents_kind` is `ModelRecipe.latents`.
     """
     device = parts.accelerator.device
-    images = _images(batch["input"], device)
-    clean = _images(batch["clean"], device) if RGB in tasks else None
+    images = as_images(batch["input"], device)
+    clean = as_images(batch["clean"], device) if RGB in tasks else None
     if parts.model.vae_is_frozen:
         pictures = images if clean is None else torch.cat([images, clean])
         noise = None
@@ -40,6 +40,6 @@ def task_losses(batch: dict[str, Any], parts: Parts, tasks: Sequence[str], laten
     return torch.stack([heatmap, rgb])
 
 
-def _images(pixels: torch.Tensor, device: torch.device) -> torch.Tensor:
+def as_images(pixels: torch.Tensor, device: torch.device) -> torch.Tensor:
     """(N, H, W, 3) uint8 -> (N, 3, H, W) float32 in [-1, 1] on the device."""
     return pixels.to(device, non_blocking=True).permute(0, 3, 1, 2).float().div_(127.5).sub_(1)

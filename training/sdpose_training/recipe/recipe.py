@@ -28,7 +28,7 @@ FROM_ANNOTATIONS = "annotations"
 SMALLEST_SHARE = 1e-4
 """Of a data set, and the step to which shares are rounded."""
 
-_CHECKED = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
+CHECKED = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
 
 DtypeName = Literal["fp32", "bf16", "fp16"]
 StyleName = Literal["oil", "sketch", "posterise", "edge"]
@@ -56,7 +56,7 @@ def _check_stages(stages: tuple[Stage, ...]) -> tuple[Stage, ...]:
 Range = AfterValidator(_check_range)
 
 
-@dataclass(frozen=True, config=_CHECKED)
+@dataclass(frozen=True, config=CHECKED)
 class ModelRecipe:
     """The model and its starting weights.
 
@@ -108,7 +108,7 @@ class ModelRecipe:
         return self
 
 
-@dataclass(frozen=True, config=_CHECKED)
+@dataclass(frozen=True, config=CHECKED)
 class LoraRecipe:
     """LoRA: a low-rank change of the U-Net's attention is trained instead of the U-Net (our choice; not in the paper).
 
@@ -131,7 +131,7 @@ class LoraRecipe:
         return self
 
 
-@dataclass(frozen=True, config=_CHECKED)
+@dataclass(frozen=True, config=CHECKED)
 class MoreData:
     """One more data set, with the keys of `DataRecipe`: `[[data.more]]`.
 
@@ -160,7 +160,7 @@ class MoreData:
         return self
 
 
-@dataclass(frozen=True, config=_CHECKED)
+@dataclass(frozen=True, config=CHECKED)
 class DataRecipe:
     """Data in COCO format; paths are relative to `root` unless absolute.
 
@@ -199,9 +199,9 @@ class DataRecipe:
         return self
 
 
-@dataclass(frozen=True, config=_CHECKED)
-class AugmentationRecipe:
-    """Probabilities and ranges, in the order of the released pipeline: see `augmentation.py` and `photometric.py`.
+@dataclass(frozen=True, config=CHECKED)
+class CropAugmentation:
+    """Probabilities and ranges of what needs no keypoints, see `augmentation.py` and `photometric.py`.
 
     Attributes:
         styles: filters of `styles/filters.py`, one of which repaints a crop with the probability `style_share`. The
@@ -211,12 +211,6 @@ class AugmentationRecipe:
     """
 
     flip: Probability = 0.5
-    half_body: Probability = 0.3
-    half_body_min_points: int = 9
-    half_body_min_upper: int = 2
-    half_body_min_lower: int = 3
-    half_body_upper: float = 0.7
-    half_body_padding: float = 1.5
     shift: Probability = 0.3
     shift_range: float = 0.16
     scale: Probability = 1.0
@@ -234,7 +228,19 @@ class AugmentationRecipe:
     dropout_range: Annotated[tuple[Probability, Probability], Range] = (0.2, 0.4)
 
 
-@dataclass(frozen=True, config=_CHECKED)
+@dataclass(frozen=True, config=CHECKED)
+class AugmentationRecipe(CropAugmentation):
+    """All of the released pipeline, in its order: flip, half body, shift, scale, rotation, and the pixels."""
+
+    half_body: Probability = 0.3
+    half_body_min_points: int = 9
+    half_body_min_upper: int = 2
+    half_body_min_lower: int = 3
+    half_body_upper: float = 0.7
+    half_body_padding: float = 1.5
+
+
+@dataclass(frozen=True, config=CHECKED)
 class LossRecipe:
     """Weights of the paper's two loss terms.
 
@@ -248,7 +254,7 @@ class LossRecipe:
     reduction: Literal["mean", "sum"] = "mean"
 
 
-@dataclass(frozen=True, config=_CHECKED)
+@dataclass(frozen=True, config=CHECKED)
 class OptimizerRecipe:
     """AdamW, or an optimizer that takes less memory. The paper states only the learning rate (see `Stage`).
 
@@ -274,20 +280,18 @@ class OptimizerRecipe:
     ema_decay: float = Field(0.0, ge=0, lt=1)
 
 
-@dataclass(frozen=True, config=_CHECKED)
-class Stage:
-    """A part of the run with one input size; several stages make progressive resizing.
+@dataclass(frozen=True, config=CHECKED)
+class AnyStage:
+    """A part of a run with one input size.
 
     Attributes:
         input_size: (w, h), multiples of 64.
-        heatmap_sigma: of the target, in heatmap pixels.
         epochs, samples: length of the stage; `samples` wins unless 0.
         schedule: of the learning rate: "constant", or "cosine" down to 0 at the end of the stage (our choice).
         total_batch: samples per optimizer step, over all processes and accumulated micro-batches.
     """
 
     input_size: tuple[Side, Side] = (768, 1024)
-    heatmap_sigma: Positive = 6.0
     epochs: float = Field(0.0, ge=0, le=1e6)
     samples: int = Field(0, ge=0, le=10**12)
     learning_rate: Positive = 3e-5
@@ -295,13 +299,24 @@ class Stage:
     total_batch: BatchSize = 128
 
     @model_validator(mode="after")
-    def _has_a_length(self) -> Stage:
+    def _has_a_length(self) -> AnyStage:
         if not self.epochs and not self.samples:
             raise ValueError("expected epochs or samples for the length of the stage")
         return self
 
 
-@dataclass(frozen=True, config=_CHECKED)
+@dataclass(frozen=True, config=CHECKED)
+class Stage(AnyStage):
+    """A part of the training of SDPose; several stages make progressive resizing.
+
+    Attributes:
+        heatmap_sigma: of the target, in heatmap pixels.
+    """
+
+    heatmap_sigma: Positive = 6.0
+
+
+@dataclass(frozen=True, config=CHECKED)
 class HardwareRecipe:
     """Settings that change speed and memory, and results only by rounding.
 
@@ -328,7 +343,7 @@ class HardwareRecipe:
     threads: Count = 0
 
 
-@dataclass(frozen=True, config=_CHECKED)
+@dataclass(frozen=True, config=CHECKED)
 class LogRecipe:
     """What a run writes besides log.jsonl."""
 
@@ -338,7 +353,7 @@ class LogRecipe:
     wandb: bool = False
 
 
-@dataclass(frozen=True, config=_CHECKED)
+@dataclass(frozen=True, config=CHECKED)
 class ValidationRecipe:
     """AP on ground-truth boxes, also at the end of the run.
 
@@ -365,7 +380,7 @@ class ValidationRecipe:
         return self
 
 
-@dataclass(frozen=True, config=_CHECKED)
+@dataclass(frozen=True, config=CHECKED)
 class CheckpointRecipe:
     """States to resume from, and weights.
 
@@ -390,7 +405,7 @@ def _check_repo(name: str) -> str:
     return name
 
 
-@dataclass(frozen=True, config=_CHECKED)
+@dataclass(frozen=True, config=CHECKED)
 class HubRecipe:
     """Upload of the weights and the model card to the Hugging Face hub; needs a login (`hf auth login`).
 
@@ -405,7 +420,7 @@ class HubRecipe:
     each_checkpoint: bool = False
 
 
-@dataclass(frozen=True, config=_CHECKED)
+@dataclass(frozen=True, config=CHECKED)
 class Recipe:
     """One run. `rgb_reconstruction` trains the second task (paper, section 4.3; off in its ablation)."""
 

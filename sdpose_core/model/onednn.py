@@ -15,13 +15,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
-import torch.nn.functional as F
 from diffusers.models.attention_processor import Attention, AttnProcessor2_0
 from torch import nn
 
 from .attention_maps import MapAttention
 from .cpu_memory import MIN_TOKENS
 from .devices import channels_last
+from .products import product
+from .strips import WinogradConv2d
+from .winograd import is_wide
 
 if TYPE_CHECKING:
     from .network import SDPose
@@ -45,6 +47,8 @@ def optimize_for_cpu(model: SDPose) -> SDPose:
         for module in model.modules():
             if type(module) is nn.Linear:
                 module.__class__ = OneDNNLinear
+            elif type(module) is nn.Conv2d and is_wide(module):
+                module.__class__ = WinogradConv2d
             elif isinstance(module, Attention) and not is_intel() and not isinstance(module.processor, MapAttention):
                 set_processor(module, OneDNNAttention())
     return model
@@ -153,10 +157,3 @@ def self_attention(query: torch.Tensor, key: torch.Tensor, value: torch.Tensor) 
             torch.softmax(scores, dim=1, out=scores)
             out[sample, rows, head] = product(scores, columns)
     return out
-
-
-def product(a: torch.Tensor, b: torch.Tensor, bias: torch.Tensor | None = None) -> torch.Tensor:
-    """a (M, K) @ b (N, K).T + bias -> (M, N), contiguous, by oneDNN: rows of `a` are pixels, rows of `b` filters."""
-    pixels = a.view(1, len(a), 1, -1).permute(0, 3, 1, 2)
-    filters = b.view(len(b), 1, 1, -1).permute(0, 3, 1, 2)
-    return F.conv2d(pixels, filters, bias).permute(0, 2, 3, 1).reshape(len(a), len(b))

@@ -20,7 +20,7 @@ from sdpose_core.bench.run import Settings, count_gflop
 from sdpose_core.checkpoints.layouts import save_checkpoint
 from sdpose_core.checkpoints.loading import load_sdpose
 from sdpose_core.errors import CheckpointError, InputError
-from sdpose_core.model import cpu_memory as strips
+from sdpose_core.model import strips
 from sdpose_core.model.backbone import VAEEncoder
 from sdpose_core.model.config import WHOLEBODY, VAEConfig
 from sdpose_core.model.folding import ConstantCrossAttention, fold_constants

@@ -98,9 +98,7 @@ def _first_block_in_strips(encoder: Any, images: torch.Tensor) -> tuple[torch.Te
     if not others:
         return halved, of_halved
     sample = _residual_in_place(others[-1], sample, seen)
-    halved = conv_in_strips(
-        down, sample, _DOWN, add_to=halved, with_bias=False, statistics=(of_halved := Statistics())
-    )
+    halved = conv_in_strips(down, sample, _DOWN, add_to=halved, with_bias=False, statistics=(of_halved := Statistics()))
     return halved, of_halved
 
 

@@ -109,8 +109,8 @@ def conv_in_strips(
     bias = conv.bias if with_bias else None
     convolve: Winograd | _Direct
     if is_wide(conv) and suits(out):
-        convolve = Winograd(conv.weight, bias)
-        step = 2 * max(1, 2 * convolve.tiles_at_once // (n * out_w))
+        convolve = Winograd(conv.weight, bias, out_h, out_w)
+        step = convolve.rows_at_once
     else:
         convolve = _Direct(conv.weight, bias, stride)
         step = max(1, STRIP_ELEMENTS // (n * max(c, conv.out_channels) * w * stride))

@@ -34,9 +34,13 @@ def is_wide(conv: nn.Conv2d) -> bool:
 
 
 def suits(out: torch.Tensor) -> bool:
-    """Whether the output (N, C', H, W) of a wide convolution has even sides, enough tiles, and the right dtype."""
+    """Whether the output (N, C', H, W) of a wide convolution has even sides and enough tiles, in float32 on an x86 CPU.
+
+    Not on the meta device, so that operations are counted as those of plain convolutions.
+    """
     n, _, h, w = out.shape
-    return out.dtype == torch.float32 and not h % 2 and not w % 2 and n * h * w >= 4 * MIN_TILES
+    on_x86 = out.device.type == "cpu" and torch.backends.mkl.is_available()
+    return on_x86 and out.dtype == torch.float32 and not h % 2 and not w % 2 and n * h * w >= 4 * MIN_TILES
 
 
 class Winograd:

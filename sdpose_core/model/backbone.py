@@ -31,7 +31,7 @@ class VAEEncoder(nn.Module):
     """Pictures to latents: SD's VAE without its decoder."""
 
     in_strips: bool | None = None
-    """Whether to work in strips of rows. None: on a CPU in float32 or bfloat16 without gradients, where it saves 2 GB."""
+    """Whether to work in strips of rows. None: on a CPU in float32 or bfloat16, without gradients; saves 2 GB."""
 
     def __init__(self, config: VAEConfig) -> None:
         super().__init__()
@@ -99,9 +99,7 @@ def _first_block_in_strips(encoder: Any, images: torch.Tensor) -> tuple[torch.Te
     if not others:
         return halved, of_halved
     sample = _residual_in_place(others[-1], sample, seen)
-    halved = conv_in_strips(
-        down, sample, _DOWN, add_to=halved, with_bias=False, statistics=(of_halved := Statistics())
-    )
+    halved = conv_in_strips(down, sample, _DOWN, add_to=halved, with_bias=False, statistics=(of_halved := Statistics()))
     return halved, of_halved
 
 

@@ -1,9 +1,10 @@
 """The same network with faster kernels on x86 CPUs; results differ only by rounding.
 
-PyTorch multiplies float32 matrices with MKL and convolves with oneDNN. On an AMD EPYC (Zen 5), MKL is half as fast. So
-large products (linear layers, attention among 12,288 tokens) run as 1 x 1 convolutions by oneDNN, with channels-last
-weights and tensors. On Intel CPUs, MKL is as fast and PyTorch's fused attention is faster, so attention stays with
-PyTorch. Packed weights and huge pages were measured and do not pay.
+PyTorch multiplies float32 matrices with MKL and convolves with oneDNN. On an AMD EPYC with AVX512 (Zen 5), MKL is half
+as fast. So large products (linear layers, attention among 12,288 tokens) run as 1 x 1 convolutions by oneDNN, with
+channels-last weights and tensors. On Intel CPUs and without AVX512, MKL is as fast and PyTorch's fused attention is
+faster, so both stay with PyTorch. Wide 3 x 3 convolutions need fewer multiplications, see `winograd.py`. Packed weights
+and huge pages were measured and do not pay.
 """
 
 from __future__ import annotations

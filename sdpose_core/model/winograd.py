@@ -97,7 +97,7 @@ def _combined_weights(first: Any, middle: Any, last: Any) -> tuple[torch.Tensor,
 
 
 def _combine(values: torch.Tensor, dim: int, out: list[torch.Tensor]) -> None:
-    """Of the lines 0 to 3 of each tile along a dimension, which starts at every second line: 0 - 2, 1 + 2, 2 - 1, 1 - 3."""
+    """Of lines 0 to 3 of each tile along a dimension, two lines apart: 0 - 2, 1 + 2, 2 - 1, 1 - 3."""
     even, odd = (values[(slice(None),) * dim + (slice(start, None, 2),)] for start in (0, 1))
     count = even.shape[dim] - 1
     (line_0, line_2), (line_1, line_3) = ((x.narrow(dim, 0, count), x.narrow(dim, 1, count)) for x in (even, odd))

@@ -45,12 +45,13 @@ MODES = {
     **{f"{dtype}-flip": Mode(dtype, flip_test=True) for dtype in _DTYPES},
     **{f"{dtype}-compile": Mode(dtype, compile=True) for dtype in _DTYPES},
     **{f"{dtype}-graphs": Mode(dtype, compile=True, compile_mode="reduce-overhead") for dtype in ("bf16", "fp16")},
+    **{f"{dtype}-autotune": Mode(dtype, compile=True, compile_mode="max-autotune") for dtype in ("bf16", "fp16")},
     **{f"{dtype}-pool": Mode(dtype, pool_attention=True) for dtype in _DTYPES},
     **{f"{dtype}-{w}x{h}": Mode(dtype, input_size=(w, h)) for dtype in _DTYPES for w, h in ((576, 768), (384, 512))},
 }
 """Name -> mode. Pooled attention and smaller crops are approximations, see `approximations.py`."""
 
-_ON_CUDA = ("fp32", "bf16", "fp16", "bf16-flip", "bf16-compile", "bf16-graphs")
+_ON_CUDA = ("fp32", "bf16", "fp16", "bf16-flip", "bf16-compile", "bf16-graphs", "bf16-autotune")
 
 
 def default_modes(device: torch.device) -> tuple[str, ...]:

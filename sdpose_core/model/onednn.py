@@ -1,9 +1,10 @@
 """The same network with faster kernels on x86 CPUs; results differ only by rounding.
 
-PyTorch multiplies float32 matrices with MKL and convolves with oneDNN. On an AMD EPYC (Zen 5), MKL is half as fast. So
-large products (linear layers, attention among 12,288 tokens) run as 1 x 1 convolutions by oneDNN, with channels-last
-weights and tensors. On Intel CPUs, MKL is as fast and PyTorch's fused attention is faster, so attention stays with
-PyTorch. Packed weights and huge pages were measured and do not pay.
+PyTorch multiplies float32 matrices with MKL and convolves with oneDNN. On an AMD EPYC with AVX512 (Zen 5), MKL is half
+as fast. So large products (linear layers, attention among 12,288 tokens) run as 1 x 1 convolutions by oneDNN, with
+channels-last weights and tensors. On Intel CPUs and without AVX512, MKL is as fast and PyTorch's fused attention is
+faster, so both stay with PyTorch. Wide 3 x 3 convolutions need fewer multiplications, see `winograd.py`. Packed weights
+and huge pages were measured and do not pay.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from torch import nn
 from .attention_maps import MapAttention
 from .cpu_memory import MIN_TOKENS
 from .devices import channels_last
-from .products import product
+from .products import has_avx512, product
 from .strips import WinogradConv2d
 from .winograd import is_wide
 
@@ -44,12 +45,13 @@ def optimize_for_cpu(model: SDPose) -> SDPose:
     if weight.device.type == "cpu" and weight.dtype == torch.float32 and not weight.requires_grad and has_fast_onednn():
         for part in (model.vae, model.unet):  # the head's instance norms are faster without
             channels_last(part)
+        own_attention = has_avx512() and not is_intel()
         for module in model.modules():
             if type(module) is nn.Linear:
                 module.__class__ = OneDNNLinear
             elif type(module) is nn.Conv2d and is_wide(module):
                 module.__class__ = WinogradConv2d
-            elif isinstance(module, Attention) and not is_intel() and not isinstance(module.processor, MapAttention):
+            elif isinstance(module, Attention) and own_attention and not isinstance(module.processor, MapAttention):
                 set_processor(module, OneDNNAttention())
     return model
 

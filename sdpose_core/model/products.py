@@ -15,7 +15,10 @@ def has_avx512() -> bool:
 
 
 def product(a: torch.Tensor, b: torch.Tensor, bias: torch.Tensor | None = None) -> torch.Tensor:
-    """a (M, K) @ b (N, K).T + bias -> (M, N), contiguous; by oneDNN with AVX512: rows of `a` are pixels, rows of `b` filters."""
+    """a (M, K) @ b (N, K).T + bias -> (M, N), contiguous.
+
+    For oneDNN, rows of `a` are pixels and rows of `b` are filters.
+    """
     if not has_avx512():
         return F.linear(a, b, bias)
     pixels = a.view(1, len(a), 1, -1).permute(0, 3, 1, 2)

@@ -42,7 +42,7 @@ class Statistics:
     def add(self, rows: torch.Tensor) -> None:
         """Add rows (N, h, W, C)."""
         n, channels = rows.shape[0], rows.shape[3]
-        for part in rows.reshape(n, -1, channels).split(max(1, STRIP_ELEMENTS // (4 * n * channels)), dim=1):
+        for part in rows.reshape(n, -1, channels).split(max(1, STRIP_ELEMENTS // (n * channels)), dim=1):
             part = part.float()
             if self._near is None:
                 self._near = part.mean(dim=1, keepdim=True)
@@ -158,6 +158,6 @@ class WinogradConv2d(nn.Conv2d):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """(N, C, H, W) -> (N, C', H, W)."""
-        if x.device.type != "cpu" or torch.is_grad_enabled() or not suits(x):
+        if torch.is_grad_enabled() or torch.compiler.is_compiling() or not suits(x):
             return super().forward(x)
         return conv_in_strips(self, x, (1, 1, 1, 1))

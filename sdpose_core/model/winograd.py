@@ -55,7 +55,7 @@ _OUTPUT = torch.tensor([[*(x**power for x in _POINTS), float(power == TILE - 1)]
 
 
 def min_channels() -> int:
-    """With fewer channels in or out, transforms take as long as the multiplications they save."""
+    """With fewer channels in or out, the transforms take as long as the multiplications they save."""
     return 256 if has_avx512() else 128
 
 
@@ -66,9 +66,13 @@ def is_wide(conv: nn.Conv2d) -> bool:
 
 
 def suits(out: torch.Tensor) -> bool:
-    """Whether the output (N, C', H, W) of a wide convolution divides into enough tiles and is in float32."""
+    """Whether the output (N, C', H, W) of a wide convolution divides into enough tiles, in float32 on an x86 CPU.
+
+    Not on the meta device, so that operations are counted as those of plain convolutions.
+    """
     h, w = out.shape[2:]
-    return out.dtype == torch.float32 and not h % TILE and not w % TILE and h * w >= MIN_TILES * TILE**2
+    on_x86 = out.device.type == "cpu" and torch.backends.mkl.is_available()
+    return on_x86 and out.dtype == torch.float32 and not h % TILE and not w % TILE and h * w >= MIN_TILES * TILE**2
 
 
 class Winograd:

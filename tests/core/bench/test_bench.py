@@ -125,6 +125,7 @@ def test_faster_kernels_keep_state_dict_and_answer(
     min_tokens: int, intel: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(onednn, "MIN_TOKENS", min_tokens)
+    monkeypatch.setattr(onednn, "has_avx512", lambda: True)
     monkeypatch.setattr(onednn, "is_intel", lambda: intel)
     torch.manual_seed(0)
     config = Settings(tiny=True).config

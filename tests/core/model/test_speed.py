@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import shutil
 import weakref
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -318,6 +319,7 @@ def test_compiling_makes_two_graphs_of_each_part_for_all_numbers_of_crops(monkey
     monkeypatch.setattr(torch.nn.Module, "compile", counting)
     plain = fold_constants(tiny_model())
     compiled = copy.deepcopy(plain)
+    compiled.vae.in_strips = False  # as on a GPU
     compiled.compile_backbone()
     with torch.inference_mode():
         for count in (2, 3, 1, 8, 5, 1):
@@ -325,3 +327,38 @@ def test_compiling_makes_two_graphs_of_each_part_for_all_numbers_of_crops(monkey
             torch.testing.assert_close(compiled.heatmaps(images), plain.heatmaps(images), rtol=1e-4, atol=1e-4)
     torch.compiler.reset()
     assert 1 <= graphs["VAEEncoder"] <= 2 and 1 <= graphs["PoseUNet"] <= 2
+
+
+@pytest.mark.slow  # compiles
+@pytest.mark.skipif(not shutil.which("g++"), reason="no C++ compiler")
+def test_a_compiled_model_gives_the_same_heatmaps() -> None:
+    """Really compiled, on a CPU: the U-Net, while the VAE stays in strips."""
+    plain = fold_constants(tiny_model())
+    compiled = copy.deepcopy(plain)
+    compiled.compile_backbone("default")
+    images = torch.rand(1, 3, 128, 64) * 2 - 1
+    with torch.inference_mode():
+        torch.testing.assert_close(compiled.heatmaps(images), plain.heatmaps(images), rtol=1e-4, atol=1e-4)
+    torch.compiler.reset()
+
+
+@pytest.mark.parametrize(("mode", "device", "parts", "graphs"), [
+    ("default", "cpu", ["PoseUNet"], False),
+    ("default", "cuda", ["VAEEncoder", "PoseUNet"], False),
+    ("reduce-overhead", "cuda", ["VAEEncoder", "PoseUNet"], True),
+    ("max-autotune", "cuda", ["VAEEncoder", "PoseUNet"], True),
+])  # fmt: skip
+def test_what_each_compile_mode_compiles(
+    mode: str, device: str, parts: list[str], graphs: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """CUDA graphs overwrite their output, so latents are copied."""
+    compiled: list[tuple[str, str]] = []
+    monkeypatch.setattr(
+        torch.nn.Module, "compile", lambda self, **how: compiled.append((type(self).__name__, how["mode"]))
+    )
+    monkeypatch.setattr(SDPose, "device", torch.device(device))
+    with torch.device("meta"):
+        model = tiny_model()
+    model.compile_backbone(mode)
+    assert compiled == [(part, mode) for part in parts]
+    assert model.records_graphs is graphs

@@ -6,9 +6,13 @@ import pytest
 import torch
 import torch.nn.functional as F
 from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
 
 from sdpose_core.model import winograd
+from sdpose_core.model.onednn import has_fast_onednn
 from sdpose_core.model.strips import WinogradConv2d, conv_in_strips
+
+pytestmark = pytest.mark.skipif(not has_fast_onednn(), reason="not an x86 CPU with MKL and oneDNN")
 
 SAME = (1, 1, 1, 1)
 
@@ -64,8 +68,10 @@ def test_rounding_is_that_of_a_plain_convolution(monkeypatch, avx512):
     conv, x = layer(256, 256), F.silu(torch.randn(1, 256, 40, 40)) + 0.5
     plain, wanted = conv(x), exact(conv, x)
     conv.__class__ = WinogradConv2d
-    with torch.inference_mode():
+    with torch.inference_mode(), FlopCounterMode(display=False) as count:
         found = conv(x)
+    operations = count.get_total_flops() / (18 * 256 * 256 * 40 * 40)
+    assert 0.25 < operations < 0.25 * 1.35, "a quarter; more for the transforms of 100 tiles and of all weights"
 
     def error(y: torch.Tensor) -> float:
         return float((y - wanted).square().mean().sqrt() / wanted.std())

@@ -63,8 +63,8 @@ class LoadModel(io.ComfyNode):
                 io.Boolean.Input(
                     "compile",
                     default=False,
-                    tooltip="Use torch.compile: minutes slower on the first run, faster afterwards. For hundreds of frames "
-                    "on a GPU; a CPU gains hardly anything.",
+                    tooltip="Use torch.compile: minutes slower on the first run, faster afterwards. For hundreds of "
+                    "frames on a GPU; a CPU gains hardly anything.",
                     advanced=True,
                 ),
                 io.Combo.Input(

@@ -3,7 +3,7 @@
 PyTorch multiplies float32 matrices with MKL and convolves with oneDNN. On an AMD EPYC with AVX512 (Zen 5), MKL is half
 as fast. So large products (linear layers, attention among 12,288 tokens) run as 1 x 1 convolutions by oneDNN, with
 channels-last weights and tensors. On Intel CPUs and without AVX512, MKL is as fast and PyTorch's fused attention is
-faster, so both stay with PyTorch. Wide 3 x 3 convolutions need fewer multiplications, see `winograd.py`. Packed weights
+faster, so attention stays with PyTorch, and without AVX512 linear layers do too. Wide 3 x 3 convolutions need fewer multiplications, see `winograd.py`. Packed weights
 and huge pages were measured and do not pay.
 """
 

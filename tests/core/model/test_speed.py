@@ -47,8 +47,9 @@ def calls_of(module: torch.nn.Module) -> list[int]:
 
 
 @pytest.mark.parametrize(("device", "gflop"), [("cpu", 5919), ("cuda", 5856)])
-def test_operations_of_a_whole_body(device: str, gflop: int) -> None:
-    """On a CPU the VAE pays 1% for its memory."""
+def test_operations_of_a_whole_body(device: str, gflop: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a CPU the VAE pays 1% for its memory. Its convolutions count as plain ones, see `model/winograd.py`."""
+    monkeypatch.setattr(strips, "STRIP_ELEMENTS", 1 << 40)  # the count does not depend on it
     counted = count_gflop("ours", WHOLEBODY, Mode("fp32"), device)
     assert sum(counted.values()) == pytest.approx(gflop, rel=1e-3)
     assert sum(counted.values()) <= 0.86 * RELEASED_GFLOP

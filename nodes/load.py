@@ -6,7 +6,7 @@ from typing import Any
 
 from comfy_api.latest import io
 
-from ..sdpose_core.estimation.options import EstimatorOptions
+from ..sdpose_core.estimation.options import COMPILE_MODES, EstimatorOptions
 from .host.folders import file_stamp, weight_files, weight_path, weights_folder
 from .host.info import node_ui
 from .host.model import PreviewModel, load_model
@@ -63,7 +63,8 @@ class LoadModel(io.ComfyNode):
                 io.Boolean.Input(
                     "compile",
                     default=False,
-                    tooltip="Use torch.compile: slow on the first run, faster afterwards. For many frames on a GPU.",
+                    tooltip="Use torch.compile: minutes slower on the first run, faster afterwards. For hundreds of "
+                    "frames on a GPU; a CPU gains hardly anything.",
                     advanced=True,
                 ),
                 io.Combo.Input(
@@ -84,6 +85,15 @@ class LoadModel(io.ComfyNode):
                     advanced=True,
                     optional=True,
                 ),
+                io.Combo.Input(
+                    "compile_mode",
+                    options=list(COMPILE_MODES),
+                    default=COMPILE_MODES[0],
+                    tooltip="What torch.compile does if compile is on. reduce-overhead: CUDA graphs, for few people on "
+                    "a fast GPU; max-autotune: also tries several kernels, for minutes. Not measured on a GPU yet.",
+                    advanced=True,
+                    optional=True,
+                ),
             ],
             outputs=[
                 PoseModel.Output("model", tooltip="For SDPose Annotator and Estimate Poses."),
@@ -101,10 +111,11 @@ class LoadModel(io.ComfyNode):
         compile: bool,
         input_size: str = "auto",
         pool_attention: bool = False,
+        compile_mode: str = COMPILE_MODES[0],
     ) -> tuple:
         """Load again after the file is replaced."""
         path = None if model in (None, PREVIEW) else weight_path(model)  # None when the choice comes by wire
-        return model, dtype, keypoints, compile, input_size, pool_attention, file_stamp(path)
+        return model, dtype, keypoints, compile and compile_mode, input_size, pool_attention, file_stamp(path)
 
     @classmethod
     def execute(
@@ -115,6 +126,7 @@ class LoadModel(io.ComfyNode):
         compile: bool,
         input_size: str = "auto",
         pool_attention: bool = False,
+        compile_mode: str = COMPILE_MODES[0],
     ) -> io.NodeOutput:
         if model == PREVIEW:
             loaded = PreviewModel()
@@ -124,7 +136,7 @@ class LoadModel(io.ComfyNode):
                 EstimatorOptions(
                     dtype=dtype,
                     keypoint_set=KEYPOINT_SETS[keypoints],
-                    compile=compile,
+                    compile=compile and compile_mode,
                     input_size=INPUT_SIZES[input_size],
                     pool_attention=pool_attention,
                 ),

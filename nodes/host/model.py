@@ -120,7 +120,7 @@ def load_model(path: Path, options: EstimatorOptions) -> ManagedModel:
         search=weight_roots(),
     )
     if options.compile:
-        sdpose.compile_backbone()
+        sdpose.compile_backbone(str(options.compile))
     return ManagedModel(sdpose, f"SDPose {sdpose.config.keypoint_set} ({path.name})", identify(path))
 
 

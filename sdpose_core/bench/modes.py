@@ -54,7 +54,7 @@ MODES = {
 }
 """Name -> mode. Pooled attention and smaller crops are approximations, see `approximations.py`."""
 
-_ON_CUDA = ("fp32", "bf16", "fp16", "bf16-flip", "bf16-compile", "bf16-graphs")
+_ON_CUDA = ("fp32", "bf16", "fp16", "bf16-flip", "bf16-compile", "bf16-graphs", "bf16-autotune")
 
 
 def default_modes(device: torch.device, dtype: str) -> tuple[str, ...]:

@@ -17,7 +17,7 @@ def count_gflop(way: str, config: SDPoseConfig, mode: Mode | None = None, device
     from .ways import NETWORK_STAGES, build
 
     mode, meta = mode or Mode("fp32"), torch.device("meta")
-    in_strips = device_type == "cpu" and mode.dtype == "fp32" and not mode.compile
+    in_strips = device_type == "cpu" and mode.dtype in ("fp32", "bf16")
     mode = dataclasses.replace(mode, compile=False)
     w, h = config.input_size
     images = torch.empty(1, 3, h, w, device=meta)

@@ -21,7 +21,7 @@ from ..detection.people import MIN_PERSON_SCORE, SURE, DetectorOptions
 from ..drawing.styles import MAX_LINE_WIDTH
 from ..errors import InputError, SDPoseError, counted, on_one_line, restated
 from ..estimation.loading import load_estimator
-from ..estimation.options import EstimatorOptions
+from ..estimation.options import COMPILE_MODES, EstimatorOptions
 from ..images import MAX_PIXELS
 from ..onnx_devices import device_names, only_onnx
 from ..options import options_among
@@ -155,7 +155,11 @@ def add_estimator_arguments(parser: argparse.ArgumentParser) -> None:
     )
     group.add_argument("--feature-level", choices=("F1", "F2", "F3", "F4"), help="if the checkpoint does not say")
     group.add_argument("--channels-last", action="store_true", help="channels-last memory format (always on CUDA)")
-    group.add_argument("--compile", action="store_true", help="compile the model with torch.compile")
+    group.add_argument(
+        "--compile", nargs="?", const=COMPILE_MODES[0], default=False, choices=COMPILE_MODES, metavar="MODE",
+        help="torch.compile: minutes at the first picture, for hundreds of pictures on a GPU; MODE: default, "
+        "reduce-overhead (CUDA graphs) or max-autotune (also tries kernels)",
+    )  # fmt: skip
     group = parser.add_argument_group("approximations (faster, but the results differ; recorded in every result)")
     group.add_argument("--input-size", type=size, metavar="WxH", help="crop size, multiples of 64, such as 576x768")
     group.add_argument(

@@ -101,7 +101,8 @@ def _load_checkpoint(path: Path, options: EstimatorOptions, search: Sequence[str
     if options.channels_last or model.device.type == "cuda":
         channels_last(model)
     if options.compile:
-        model.compile_backbone()
+        log.warning("%s", cost_of_compiling(model.device.type))
+        model.compile_backbone(str(options.compile))
     return PoseEstimator(
         model,
         name=f"SDPose {model.config.keypoint_set}" + ", cross-attention" * model.config.reads_attention,
@@ -109,6 +110,16 @@ def _load_checkpoint(path: Path, options: EstimatorOptions, search: Sequence[str
         batch_size=options.batch_size,
         flip_test=options.flip_test,
         crop=options.crop,
+    )
+
+
+def cost_of_compiling(device_type: str) -> str:
+    """What `compile` costs on a type of device, in one line."""
+    if device_type == "cpu":
+        return "compiling: the first picture takes minutes longer, and later ones are hardly faster on a CPU, if at all"
+    return (
+        "compiling: the first picture takes minutes longer, and so does the first with another number of people; "
+        "for some hundred pictures or more"
     )
 
 

@@ -7,10 +7,15 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ..errors import InputError
+
 if TYPE_CHECKING:
     import torch
 
     from ..onnx_devices import Provider
+
+COMPILE_MODES = ("default", "reduce-overhead", "max-autotune")
+"""Modes of `torch.compile`: the last two record CUDA graphs, and the last one also times kernels, for minutes."""
 
 _KEY = "fixed by an export"
 
@@ -31,7 +36,8 @@ class EstimatorOptions:
         flip_test: average with the mirrored crop (twice the cost).
         crop: one of `codec.crops.CROP_MODES`; "affine" is the crop used in training.
         dtype, vae_dtype, keypoint_set, feature_level, input_size: see `load_sdpose`.
-        channels_last, compile: the channels-last memory format (always used on CUDA) and `torch.compile`, for speed.
+        channels_last: the channels-last memory format, for speed (always used on CUDA).
+        compile: one of `COMPILE_MODES` (True: "default") for `torch.compile`, see `SDPose.compile_backbone`.
         pool_attention, tiny_encoder: approximations, see `load_sdpose`; recorded in every result.
         providers: onnxruntime providers for an ONNX file, instead of a device.
     """
@@ -46,7 +52,7 @@ class EstimatorOptions:
     feature_level: str | None = _fixed_by_export()
     input_size: tuple[int, int] | None = _fixed_by_export()
     channels_last: bool = _fixed_by_export(False)
-    compile: bool = _fixed_by_export(False)
+    compile: bool | str = _fixed_by_export(False)
     pool_attention: bool = _fixed_by_export(False)
     tiny_encoder: str | Path | None = _fixed_by_export()
     providers: Sequence[Provider] | None = None
@@ -55,6 +61,10 @@ class EstimatorOptions:
         for name in ("dtype", "vae_dtype"):
             if getattr(self, name) == "auto":
                 object.__setattr__(self, name, None)
+        if self.compile is True:
+            object.__setattr__(self, "compile", COMPILE_MODES[0])
+        if self.compile and self.compile not in COMPILE_MODES:
+            raise InputError(f"compile: found {self.compile!r}, expected one of {', '.join(COMPILE_MODES)}")
 
     def fixed_by_export(self) -> list[str]:
         """Names of the options that differ from their default although an ONNX export fixes them."""

@@ -15,7 +15,7 @@ from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
 from torch import nn
 
 from .config import UP_BLOCK_OF_LEVEL, UNetConfig, VAEConfig
-from .cpu_memory import conv_in_strips, group_norm_silu
+from .strips import Statistics, conv_in_strips
 
 POSE, RGB = "pose", "rgb"
 
@@ -31,7 +31,7 @@ class VAEEncoder(nn.Module):
     """Pictures to latents: SD's VAE without its decoder."""
 
     in_strips: bool | None = None
-    """Whether to work in strips of rows. None: on a CPU in float32 without gradients, where it saves 2 GB."""
+    """Whether to work in strips of rows. None: on a CPU in float32 or bfloat16, without gradients; saves 2 GB."""
 
     def __init__(self, config: VAEConfig) -> None:
         super().__init__()
@@ -53,7 +53,8 @@ class VAEEncoder(nn.Module):
         """
         in_strips = self.in_strips
         if in_strips is None:
-            in_strips = images.device.type == "cpu" and images.dtype == torch.float32 and not torch.is_grad_enabled()
+            on_cpu = images.device.type == "cpu" and images.dtype in (torch.float32, torch.bfloat16)
+            in_strips = on_cpu and not torch.is_grad_enabled()
         moments = self.quant_conv(_encode_in_strips(self.encoder, images) if in_strips else self.encoder(images))
         mean, log_variance = moments.chunk(2, dim=1)
         if noise is not None:
@@ -63,20 +64,24 @@ class VAEEncoder(nn.Module):
 
 def _encode_in_strips(encoder: Any, images: torch.Tensor) -> torch.Tensor:
     """`encoder(images)` with less memory; equal except for rounding."""
-    sample = _first_block_in_strips(encoder, images.contiguous(memory_format=torch.channels_last))
+    sample, seen = _first_block_in_strips(encoder, images.contiguous(memory_format=torch.channels_last))
     for block in encoder.down_blocks[1:]:
         for resnet in block.resnets:
-            sample = _resnet_in_strips(resnet, sample)
+            sample, seen = _resnet_in_strips(resnet, sample, seen)
         for downsampler in block.downsamplers or ():
-            sample = conv_in_strips(downsampler.conv, sample, _DOWN)
-    return encoder.conv_out(encoder.conv_act(encoder.conv_norm_out(encoder.mid_block(sample))))
+            sample = conv_in_strips(downsampler.conv, sample, _DOWN, statistics=(seen := Statistics()))
+    first, last = encoder.mid_block.resnets
+    sample, _ = _resnet_in_strips(first, sample, seen)
+    sample = encoder.mid_block.attentions[0](sample).contiguous(memory_format=torch.channels_last)
+    sample, seen = _resnet_in_strips(last, sample, Statistics.of(sample))
+    return conv_in_strips(encoder.conv_out, sample, _SAME, before=seen.group_norm_silu(encoder.conv_norm_out))
 
 
 _SAME, _DOWN = (1, 1, 1, 1), (0, 1, 0, 1)
 """Padding (left, right, top, bottom); SD's VAE pads only right and bottom when it halves the size."""
 
 
-def _first_block_in_strips(encoder: Any, images: torch.Tensor) -> torch.Tensor:
+def _first_block_in_strips(encoder: Any, images: torch.Tensor) -> tuple[torch.Tensor, Statistics]:
     """`conv_in` and the first block, holding one of its tensors (0.4 GB in float32, by far the largest) at a time.
 
     A residual block needs its input twice, but here overwrites it. For the first one, `conv_in` recomputes it. For the
@@ -85,30 +90,35 @@ def _first_block_in_strips(encoder: Any, images: torch.Tensor) -> torch.Tensor:
     block = encoder.down_blocks[0]
     first, *others = block.resnets
     down = block.downsamplers[0].conv
-    sample = _residual_in_place(first, conv_in_strips(encoder.conv_in, images, _SAME))
-    sample = conv_in_strips(encoder.conv_in, images, _SAME, add_to=sample)
-    if not others:
-        return conv_in_strips(down, sample, _DOWN)
+    sample = conv_in_strips(encoder.conv_in, images, _SAME, statistics=(seen := Statistics()))
+    sample = _residual_in_place(first, sample, seen)
+    sample = conv_in_strips(encoder.conv_in, images, _SAME, add_to=sample, statistics=(seen := Statistics()))
     for resnet in others[:-1]:
-        sample = _resnet_in_strips(resnet, sample)
-    shortcut = conv_in_strips(down, sample, _DOWN)
-    sample = _residual_in_place(others[-1], sample)
-    return conv_in_strips(down, sample, _DOWN, add_to=shortcut, with_bias=False)
+        sample, seen = _resnet_in_strips(resnet, sample, seen)
+    halved = conv_in_strips(down, sample, _DOWN, statistics=(of_halved := Statistics()))
+    if not others:
+        return halved, of_halved
+    sample = _residual_in_place(others[-1], sample, seen)
+    halved = conv_in_strips(down, sample, _DOWN, add_to=halved, with_bias=False, statistics=(of_halved := Statistics()))
+    return halved, of_halved
 
 
-def _residual_in_place(resnet: Any, sample: torch.Tensor) -> torch.Tensor:
-    """The residual that a block of the VAE adds to its input; overwrites `sample`."""
+def _residual_in_place(resnet: Any, sample: torch.Tensor, seen: Statistics) -> torch.Tensor:
+    """The residual that a block of the VAE adds to its input of these statistics; overwrites `sample`."""
     for norm, conv in ((resnet.norm1, resnet.conv1), (resnet.norm2, resnet.conv2)):
-        sample = conv_in_strips(conv, sample, _SAME, before=group_norm_silu(norm, sample), in_place=True)
+        before, seen = seen.group_norm_silu(norm), Statistics()
+        sample = conv_in_strips(conv, sample, _SAME, before=before, in_place=True, statistics=seen)
     return sample
 
 
-def _resnet_in_strips(resnet: Any, sample: torch.Tensor) -> torch.Tensor:
-    """A residual block of the VAE; overwrites `sample` if the shortcut is the identity."""
-    hidden = conv_in_strips(resnet.conv1, sample, _SAME, before=group_norm_silu(resnet.norm1, sample))
+def _resnet_in_strips(resnet: Any, sample: torch.Tensor, seen: Statistics) -> tuple[torch.Tensor, Statistics]:
+    """A residual block of the VAE, and the result's statistics; overwrites `sample` if the shortcut is the identity."""
+    before, seen = seen.group_norm_silu(resnet.norm1), Statistics()
+    hidden = conv_in_strips(resnet.conv1, sample, _SAME, before=before, statistics=seen)
     if resnet.conv_shortcut is not None:
-        sample = resnet.conv_shortcut(sample)
-    return conv_in_strips(resnet.conv2, hidden, _SAME, before=group_norm_silu(resnet.norm2, hidden), add_to=sample)
+        sample = conv_in_strips(resnet.conv_shortcut, sample, (0, 0, 0, 0))
+    before, seen = seen.group_norm_silu(resnet.norm2), Statistics()
+    return conv_in_strips(resnet.conv2, hidden, _SAME, before=before, add_to=sample, statistics=seen), seen
 
 
 _CLASS_EMBEDDING = {"class_embed_type": "projection", "projection_class_embeddings_input_dim": 4}

@@ -199,17 +199,18 @@ class SDPose(nn.Module):
     def compile_backbone(self, mode: str | None = None) -> None:
         """`torch.compile` VAE and U-Net in place, at their first run; names of tensors stay.
 
-        Each part has one graph for a single crop and one for other batch sizes. On a CPU the VAE then runs in whole
-        layers, which takes 2 GB more: strips would be recompiled for every batch size.
+        Each part has one graph for a single crop and one for other batch sizes. On a CPU the VAE stays as it is: its
+        strips are faster than compiled whole layers, which take 2 GB more; with `vae.in_strips` False it is compiled.
 
         Args:
-            mode: as in `torch.compile`. "reduce-overhead" records CUDA graphs, one per batch size: faster for small
-                batches on fast cards.
+            mode: as in `torch.compile`; None is "default". "reduce-overhead" records CUDA graphs, one per batch size:
+                faster for small batches on fast cards. "max-autotune" also tries several kernels for each layer.
         """
         self.config.need_features("compilation")
-        self.records_graphs = mode is not None
-        self.vae.in_strips = False
-        for part in (self.vae, self.unet):
+        self.records_graphs = mode in ("reduce-overhead", "max-autotune") and self.device.type == "cuda"
+        if self.device.type != "cpu":
+            self.vae.in_strips = False
+        for part in (self.unet,) if self.vae.in_strips is None else (self.vae, self.unet):
             part.compile(dynamic=True, mode=mode)
 
     def _unet(self, latents: torch.Tensor, tasks: Sequence[str]) -> tuple[dict[str, torch.Tensor], torch.Tensor | None]:

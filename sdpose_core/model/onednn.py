@@ -1,9 +1,10 @@
 """The same network with faster kernels on x86 CPUs; results differ only by rounding.
 
-PyTorch multiplies float32 matrices with MKL and convolves with oneDNN. On an AMD EPYC (Zen 5), MKL is half as fast. So
-large linear layers run as 1 x 1 convolutions by oneDNN, with channels-last weights and tensors. Attention among 12,288
-tokens does so where a short measurement shows that it beats PyTorch's fused attention: on a Zen 5 it does, on a Zen 3
-it takes twice as long. Packed weights and huge pages were measured and do not pay.
+PyTorch multiplies float32 matrices with MKL and convolves with oneDNN. On an AMD EPYC with AVX512 (Zen 5), MKL is half
+as fast. So large linear layers run as 1 x 1 convolutions by oneDNN there, with channels-last weights and tensors.
+Attention among 12,288 tokens does so where a short measurement shows that it beats PyTorch's fused attention: on a Zen 5
+it does, on a Zen 3 it takes twice as long. Wide 3 x 3 convolutions need fewer multiplications, see `winograd.py`.
+Packed weights and huge pages were measured and do not pay.
 """
 
 from __future__ import annotations
@@ -22,6 +23,9 @@ from .attention_maps import MapAttention
 from .cpu_memory import MIN_TOKENS
 from .devices import channels_last, name_of
 from .processor import bf16_instructions, times_as_fast
+from .products import product
+from .strips import WinogradConv2d
+from .winograd import is_wide
 
 if TYPE_CHECKING:
     from .network import SDPose
@@ -54,6 +58,8 @@ def optimize_for_cpu(model: SDPose) -> SDPose:
     for module in model.modules():
         if type(module) is nn.Linear and module.weight.dtype == torch.float32:
             module.__class__ = OneDNNLinear
+        elif type(module) is nn.Conv2d and is_wide(module):
+            module.__class__ = WinogradConv2d
         elif isinstance(module, Attention) and not isinstance(module.processor, MapAttention):
             width, dtype = module.inner_dim // module.heads, next(module.parameters()).dtype
             if has_many_tokens and blocks_are_faster(width, dtype):
@@ -175,10 +181,3 @@ def self_attention(query: torch.Tensor, key: torch.Tensor, value: torch.Tensor) 
             torch.softmax(scores, dim=1, out=scores)
             out[sample, rows, head] = product(scores.to(value.dtype), columns)
     return out
-
-
-def product(a: torch.Tensor, b: torch.Tensor, bias: torch.Tensor | None = None) -> torch.Tensor:
-    """a (M, K) @ b (N, K).T + bias -> (M, N), contiguous, by oneDNN: rows of `a` are pixels, rows of `b` filters."""
-    pixels = a.view(1, len(a), 1, -1).permute(0, 3, 1, 2)
-    filters = b.view(len(b), 1, 1, -1).permute(0, 3, 1, 2)
-    return F.conv2d(pixels, filters, bias).permute(0, 2, 3, 1).reshape(len(a), len(b))

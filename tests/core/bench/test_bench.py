@@ -20,7 +20,7 @@ from sdpose_core.bench.processes import in_own_process, peak_memory
 from sdpose_core.bench.run import CONFIGS, Settings, _differences, count_gflop
 from sdpose_core.cli.main import main
 from sdpose_core.errors import InputError
-from sdpose_core.model import cpu_memory, onednn
+from sdpose_core.model import cpu_memory, onednn, strips
 from sdpose_core.model.cpu_memory import MIN_TOKENS, return_freed_memory
 from sdpose_core.model.network import SDPose
 from sdpose_core.model.onednn import OneDNNAttention, OneDNNLinear, has_fast_onednn, optimize_for_cpu, self_attention
@@ -52,15 +52,17 @@ def test_operations_at_full_size(model: str, ceiling: float, flops: dict[str, fl
     assert count_gflop("native", CONFIGS[model]) == released
 
 
-@pytest.mark.slow  # builds 24 models of full size, without weights
+@pytest.mark.slow  # builds 26 models of full size, without weights
 @pytest.mark.parametrize(("model", "mode", "gflop"), [
     ("wholebody", "fp32", 5919), ("wholebody", "fp32-pool", 5380), ("wholebody", "fp32-576x768", 3125),
-    ("wholebody", "fp32-384x512", 1324), ("wholebody", "bf16", 5856), ("wholebody", "bf16-pool", 5317),
+    ("wholebody", "fp32-384x512", 1324), ("wholebody", "bf16", 5919), ("wholebody", "fp16", 5856),
+    ("wholebody", "fp16-pool", 5317),
     ("body", "fp32", 6721), ("body", "fp32-pool", 5736), ("body", "fp32-576x768", 3433),
-    ("body", "fp32-384x512", 1416), ("body", "bf16", 6657), ("body", "bf16-pool", 5672),
+    ("body", "fp32-384x512", 1416), ("body", "fp16", 6657), ("body", "fp16-pool", 5672),
 ])  # fmt: skip
-def test_operations_of_each_mode(model: str, mode: str, gflop: float) -> None:
-    """The table of docs/benchmark.md; half precision and flip test change nothing, or double it."""
+def test_operations_of_each_mode(model: str, mode: str, gflop: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The table of docs/benchmark.md: strips are for fp32 and bf16 on a CPU; a flip test doubles the count."""
+    monkeypatch.setattr(strips, "STRIP_ELEMENTS", 1 << 40)  # the count does not depend on it
     settings = Settings(model=model)
     counted = sum(count_gflop("ours", settings.config_in(MODES[mode]), MODES[mode]).values())
     assert counted == pytest.approx(gflop, abs=1)

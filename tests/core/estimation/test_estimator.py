@@ -196,6 +196,9 @@ def test_options_are_given_as_an_object_by_name_or_both() -> None:
 def test_what_an_export_has_fixed_follows_from_the_fields() -> None:
     assert EstimatorOptions(device="cpu", batch_size=2, flip_test=True, crop="affine").fixed_by_export() == []
     assert EstimatorOptions(dtype="fp16", compile=True).fixed_by_export() == ["dtype", "compile"]
+    assert EstimatorOptions(compile=True) == EstimatorOptions(compile="default") != EstimatorOptions(compile=False)
+    with pytest.raises(InputError, match="found 'fast', expected one of default, reduce-overhead, max-autotune"):
+        EstimatorOptions(compile="fast")
 
 
 def test_each_person_says_which_box_it_came_from() -> None:

@@ -24,8 +24,8 @@ from sdpose_core.checkpoints.loading import from_state, load_sdpose
 from sdpose_core.checkpoints.sizes import metadata_of, settings_of_metadata
 from sdpose_core.errors import CheckpointError, InputError
 from sdpose_core.estimation.sdpose import notes_of
-from sdpose_core.model import cpu_memory as strips
 from sdpose_core.model import head as head_module
+from sdpose_core.model import strips
 from sdpose_core.model.backbone import POSE, RGB, class_embedding_input
 from sdpose_core.model.config import BODY, FEATURE_LEVELS, UP_BLOCK_OF_LEVEL, WHOLEBODY, SDPoseConfig
 from sdpose_core.model.devices import pick_device, pick_dtype

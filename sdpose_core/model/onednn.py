@@ -2,8 +2,8 @@
 
 PyTorch multiplies float32 matrices with MKL and convolves with oneDNN. On an AMD EPYC with AVX512 (Zen 5), MKL is half
 as fast. So large linear layers run as 1 x 1 convolutions by oneDNN there, with channels-last weights and tensors.
-Attention among 12,288 tokens does so where a short measurement shows that it beats PyTorch's fused attention: on a Zen 5
-it does, on a Zen 3 it takes twice as long. Wide 3 x 3 convolutions need fewer multiplications, see `winograd.py`.
+Attention among 12,288 tokens does so where a short measurement shows that it beats PyTorch's fused attention: on a
+Zen 5 it does, on a Zen 3 it takes twice as long. Wide 3 x 3 convolutions need fewer multiplications, see `winograd.py`.
 Packed weights and huge pages were measured and do not pay.
 """
 
@@ -23,7 +23,7 @@ from .attention_maps import MapAttention
 from .cpu_memory import MIN_TOKENS
 from .devices import channels_last, name_of
 from .processor import bf16_instructions, times_as_fast
-from .products import product
+from .products import has_avx512, product
 from .strips import WinogradConv2d
 from .winograd import is_wide
 
@@ -74,15 +74,17 @@ def is_native(dtype: torch.dtype) -> bool:
 
 @functools.cache
 def blocks_are_faster(width: int, dtype: torch.dtype) -> bool:
-    """Whether `self_attention` clearly beats PyTorch's for heads of this width here, by a measurement of about a
-    CPU second."""
-    if not is_native(dtype):
+    """Whether `self_attention` clearly beats PyTorch's for heads of this width here, by a measurement of about a CPU
+    second. Without AVX512 it takes twice as long.
+    """
+    if not is_native(dtype) or not has_avx512():
         return False
     rows, tokens = max(2 * QUERIES_AT_ONCE, 256 * torch.get_num_threads()), 4096
     query, key, value = (
         torch.linspace(-1, 1, n * width, dtype=dtype).view(1, n, 1, -1) for n in (rows, tokens, tokens)
     )
-    by_torch = functools.partial(F.scaled_dot_product_attention, *(x.transpose(1, 2) for x in (query, key, value)))
+    q, k, v = (x.transpose(1, 2) for x in (query, key, value))
+    by_torch = functools.partial(F.scaled_dot_product_attention, q, k, v)
     gain = times_as_fast(lambda: self_attention(query, key, value), by_torch, rounds=3)
     log.info("attention in blocks is %.1f times as fast as PyTorch's (%s, width %d)", gain, name_of(dtype), width)
     return gain >= CLEARLY_FASTER

@@ -11,6 +11,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -60,7 +61,7 @@ def bf16_instructions() -> str | None:
 @functools.cache
 def cpu_flags() -> frozenset[str]:
     """The processor's instruction sets, as in /proc/cpuinfo; those that PyTorch knows elsewhere."""
-    known = getattr(torch.cpu, "get_capabilities", dict)()  # missing in older versions
+    known: dict[str, Any] = getattr(torch.cpu, "get_capabilities", dict)()  # missing in older versions
     found = {name for name, there in known.items() if there is True}
     found.update(*(line.split(":", 1)[1].split() for line in _cpuinfo() if line.startswith(("flags", "Features"))))
     if sys.platform == "darwin" and _sysctl("hw.optional.arm.FEAT_BF16") == "1":
@@ -119,13 +120,20 @@ Layer = Callable[[torch.Tensor], torch.Tensor]
 def _small_layers(h: int, w: int) -> Iterator[tuple[Layer, torch.Tensor]]:
     """Layers as the network has them, with an input."""
     for width in (8, 32, 320):
-        x = _values(1, width, h, w)
-        kernel, matrix = _values(width, width, 3, 3), _values(width, width)
+        x, kernel = _values(1, width, h, w), _values(width, width, 3, 3)
         for layout in (torch.contiguous_format, torch.channels_last):
             y, weight = x.contiguous(memory_format=layout), kernel.contiguous(memory_format=layout)
             for stride in (1, 2):
-                yield lambda z, k=weight, s=stride: F.conv2d(z, k.to(z.dtype), stride=s, padding=1), y
-        yield lambda z, m=matrix: F.linear(z, m.to(z.dtype)), x.flatten(2).transpose(1, 2)
+                yield functools.partial(_convolve, weight, stride), y
+        yield functools.partial(_multiply, _values(width, width)), x.flatten(2).transpose(1, 2)
+
+
+def _convolve(kernel: torch.Tensor, stride: int, x: torch.Tensor) -> torch.Tensor:
+    return F.conv2d(x, kernel.to(x.dtype), stride=stride, padding=1)
+
+
+def _multiply(matrix: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
+    return F.linear(x, matrix.to(x.dtype))
 
 
 def _agrees(layer: Layer, x: torch.Tensor) -> bool:

@@ -258,9 +258,12 @@ def test_blocks_are_for_many_tokens_on_a_cpu_without_gradients() -> None:
 @pytest.mark.parametrize(("gain", "faster"), [(1.19, False), (1.2, True), (0.5, False)])
 def test_a_near_tie_goes_to_pytorch(gain: float, faster: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(onednn, "times_as_fast", lambda new, old, rounds: gain)
+    monkeypatch.setattr(onednn, "has_avx512", lambda: True)
     pretend(monkeypatch, ZEN_4)
     assert onednn.blocks_are_faster.__wrapped__(64, torch.bfloat16) is faster
     pretend(monkeypatch, AVX2)
     assert not onednn.blocks_are_faster.__wrapped__(64, torch.bfloat16), "no instructions: not even measured"
     assert onednn.blocks_are_faster.__wrapped__(64, torch.float32) is faster
     assert not onednn.blocks_are_faster.__wrapped__(64, torch.float16)
+    monkeypatch.setattr(onednn, "has_avx512", lambda: False)
+    assert not onednn.blocks_are_faster.__wrapped__(64, torch.float32), "known to be slower: not even measured"

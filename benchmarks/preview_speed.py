@@ -1,6 +1,7 @@
 """Pictures per second of the detector and the whole-body preview, part by part, and of other tools.
 
     python benchmarks/preview_speed.py [PICTURE...] [--threads 1] [--device openvino] [--ways ours,mediapipe,rtmlib]
+    python benchmarks/preview_speed.py [PICTURE...] --shifts --device openvino    # points of a device beside the CPU's
 
 Without pictures: those of tests/data, and of ../shared/data/coco_samples if it is there. Each way sees all pictures in
 every round, after a warm-up; the rounds take turns, and the quietest one counts. On a busy machine, CPU seconds
@@ -108,6 +109,31 @@ def rtmlib() -> tuple[str, Run]:
     return "rtmlib Wholebody, balanced", run
 
 
+def shifts(device: str, images: list[Any]) -> None:
+    """Print how far points of the preview move on a device from where they are without one."""
+    import numpy as np
+
+    from sdpose_core.detection.loading import load_detector
+    from sdpose_core.detection.people import find_people
+    from sdpose_core.estimation.loading import load_estimator
+
+    points = []
+    for name in (None, device):
+        detector, preview = load_detector("yolox", device=name), load_estimator("preview", device=name)
+        found = [preview.estimate([image], [find_people(detector, image).boxes])[0] for image in images]
+        points.append(np.concatenate([poses.keypoints for poses in found]))
+        print(f"{detector.name}: people by picture {[len(poses) for poses in found]}")
+    if len(points[0]) != len(points[1]):
+        sys.exit("not the same people: their points cannot be compared")
+    seen, others_seen = (np.isfinite(each).all(axis=-1) for each in points)
+    print(f"points: {seen.sum()} and {others_seen.sum()}, of which both have {(seen & others_seen).sum()}")
+    moved = np.linalg.norm(points[0] - points[1], axis=-1)
+    for part, (first, end) in {"body": (0, 17), "feet": (17, 23), "face": (23, 91), "hands": (91, 133)}.items():
+        distances = moved[:, first:end][np.isfinite(moved[:, first:end])]
+        if len(distances):
+            print(f"  {part:6} by {np.median(distances):.3f} pixel (median), {distances.max():.2f} (largest)")
+
+
 def measure(run: Run, images: list[Any], parts: Parts) -> dict[str, Any]:
     """One round."""
     parts.taken()
@@ -139,6 +165,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("pictures", nargs="*", type=Path, metavar="PICTURE")
     parser.add_argument("--ways", default="ours,batched", help="comma-separated (default: ours,batched)")
+    parser.add_argument("--shifts", action="store_true", help="compare points with those of --device, not speed")
     parser.add_argument("--threads", type=int, help="use this many cores (default: all)")
     parser.add_argument("--device", help="of ours, such as openvino")
     parser.add_argument("--rounds", type=int, default=3)
@@ -148,10 +175,17 @@ def main() -> None:
         os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[: args.threads])
     import cv2
 
+    from sdpose_core.images import read_image
+
     cv2.setNumThreads(len(os.sched_getaffinity(0)))
     folders = [folder for folder in PICTURES if folder.is_dir()]
     files = args.pictures or [f for folder in folders for f in sorted(folder.iterdir()) if f.suffix in (".jpg", ".png")]
-    images = [cv2.cvtColor(cv2.imread(str(file)), cv2.COLOR_BGR2RGB) for file in files]
+    images = [read_image(file) for file in files]
+    if args.shifts:
+        if not args.device:
+            parser.error("--shifts needs a --device to compare with")
+        shifts(args.device, images)
+        return
     parts = Parts()
     makers: dict[str, Callable[[], tuple[str, Run]]] = {
         "ours": lambda: ours(args.device, parts, batched=False),
@@ -161,6 +195,8 @@ def main() -> None:
     }
     ways: dict[str, tuple[str, Run]] = {}
     for name in args.ways.split(","):
+        if name not in makers:
+            parser.error(f"--ways {name}: choose from {', '.join(makers)}")
         try:
             ways[name] = makers[name]()
         except Exception as error:  # noqa: BLE001 - another tool may fail in any way, and then is not measured

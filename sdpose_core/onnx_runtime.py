@@ -164,8 +164,8 @@ class _OnnxRuntime:
         if not wanted:
             asked, how = ", ".join(map(provider_name, providers)), how_to_get(providers)
             raise InputError(f"onnxruntime here has {', '.join(available)}: none of {asked}{how and f' ({how})'}")
-        self._session = self._first_that_starts(onnxruntime, wanted, note)
-        self.description = f"onnxruntime {onnxruntime.__version__} {self._running_on(wanted)}"
+        self._session, provider = self._first_that_starts(onnxruntime, wanted, note)
+        self.description = f"onnxruntime {onnxruntime.__version__} {_described(provider)}"
         try:
             ports = self._session.get_inputs()
             self.metadata: Mapping[str, str] = dict(self._session.get_modelmeta().custom_metadata_map)
@@ -188,14 +188,15 @@ class _OnnxRuntime:
             raise CheckpointError(f"{self._path}: expected arrays as outputs, found {kinds}")
         return outputs
 
-    def _first_that_starts(self, onnxruntime: Any, wanted: Sequence[Provider], note: Note) -> Any:
+    def _first_that_starts(self, onnxruntime: Any, wanted: Sequence[Provider], note: Note) -> tuple[Any, Provider]:
         problems = []
         for provider in wanted:
             name = provider_name(provider)
             try:
                 session = self._session_on(onnxruntime, provider)
             except self._errors as error:
-                if type(error).__name__ == "NotImplemented":
+                last = name == "CPUExecutionProvider" or provider is wanted[-1]
+                if last and type(error).__name__ == "NotImplemented":
                     raise InputError(
                         f"{self._path.name}: {name} cannot compute one of its operators in this type of number "
                         f"({one_line(error)}): choose another device, or export in fp32 or fp16"
@@ -206,17 +207,11 @@ class _OnnxRuntime:
             else:
                 # onnxruntime silently uses the CPU if the libraries of a provider are missing
                 if session.get_providers()[0] == name:
-                    return session
+                    return session, provider
                 problems.append(f"{name} did not start (its libraries are missing or incompatible)")
             if provider is not wanted[-1]:
                 note(problems[-1])
         raise InputError(f"{self._path.name}: {'; '.join(problems)}: choose another device")
-
-    def _running_on(self, wanted: Sequence[Provider]) -> str:
-        """The provider's name, with the kind of device that it was told."""
-        name = self._session.get_providers()[0]
-        kinds = [p[1].get("device_type") for p in wanted if not isinstance(p, str) and p[0] == name]
-        return f"{name} ({kinds[0]})" if any(kinds) else name
 
     def _session_on(self, onnxruntime: Any, provider: Provider) -> Any:
         options = onnxruntime.SessionOptions()
@@ -236,6 +231,12 @@ class _OnnxRuntime:
             given: dict[str, Any] = {} if isinstance(provider, str) else provider[1]
             providers = [(name, {"num_of_threads": str(options.intra_op_num_threads)} | given)]
         return onnxruntime.InferenceSession(str(self._path), options, providers=providers, enable_fallback=0)
+
+
+def _described(provider: Provider) -> str:
+    """Its name, with the kind of device that it was told."""
+    kind = "" if isinstance(provider, str) else provider[1].get("device_type")
+    return f"{provider_name(provider)} ({kind})" if kind else provider_name(provider)
 
 
 _FAULTS_OF_THE_FILE = ("InvalidProtobuf", "InvalidGraph", "InvalidArgument", "NoSuchFile", "UnicodeDecodeError")

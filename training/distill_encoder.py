@@ -104,7 +104,8 @@ def run(
     log.info("%s at step %d", "taught" if complete else "stopped and saved", progress.step)
     if complete:
         trainer.write_result(RESULT)
-        log.info("%s", {name: round(value, 4) for name, value in progress.metrics.items()} or "not validated")
+        log.info("last validation: %s", {name: round(value, 4) for name, value in progress.metrics.items()} or "none")
+        log.info("%s: after %d steps", folder.root / RESULT, progress.best_step or progress.step)
     parts.accelerator.end_training()
     return 0
 

@@ -189,6 +189,8 @@ class Sessions:
         what = self.behaviour.get(names[0])
         if what == "fails":
             raise Fail("no driver\nand more lines")
+        if what == "lacks kernels":
+            raise NotImplemented_("no implementation for Conv(11)")
         session = self.real(path, options, providers=["CPUExecutionProvider"])
         if what == "works":
             session.get_providers = lambda: [*names, "CPUExecutionProvider"]
@@ -198,7 +200,7 @@ class Sessions:
 @pytest.fixture
 def providers(monkeypatch: pytest.MonkeyPatch):
     def set_up(**behaviour: str) -> Sessions:
-        here = ["CPUExecutionProvider", *(f"{name}ExecutionProvider" for name in behaviour)]
+        here = [f"{name}ExecutionProvider" for name in {"CPU": "", **behaviour}]
         sessions = Sessions({f"{name}ExecutionProvider": what for name, what in behaviour.items()})
         monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: here)
         monkeypatch.setattr(onnxruntime, "InferenceSession", sessions)
@@ -293,13 +295,32 @@ def test_only_devices_that_torch_lacks_are_for_the_small_models_too() -> None:
     assert [only_onnx(device) for device in devices] == ["openvino:gpu", "directml:1", *[None] * 7]
 
 
-def test_a_type_of_numbers_without_kernels_is_not_called_damage(providers, monkeypatch: pytest.MonkeyPatch) -> None:
-    def refuse(*_: object, **__: object) -> None:
-        raise NotImplemented_("no implementation for Conv(11)")
-
-    monkeypatch.setattr(onnxruntime, "InferenceSession", refuse)
+def test_a_type_of_numbers_without_kernels_is_not_called_damage(providers) -> None:
+    providers(CPU="lacks kernels")
     with pytest.raises(InputError, match="CPUExecutionProvider cannot compute one of its operators in this type"):
         OnnxModel(YOLOX)
+
+
+def test_a_provider_without_kernels_makes_room_for_the_next(providers) -> None:
+    providers(CUDA="lacks kernels")
+    model = OnnxModel(YOLOX)
+    assert model.backend.endswith("CPUExecutionProvider")
+    assert model.notes == ["CUDAExecutionProvider did not start (no implementation for Conv(11))"]
+
+
+def test_the_kind_of_device_is_that_of_the_provider_that_started(providers, monkeypatch: pytest.MonkeyPatch) -> None:
+    sessions = providers(OpenVINO="works")
+
+    def without_a_gpu(path: str, options: object, *, providers: list, enable_fallback: int):
+        if providers[0][1]["device_type"] == "GPU":
+            raise Fail("no GPU")
+        return sessions(path, options, providers=providers, enable_fallback=enable_fallback)
+
+    monkeypatch.setattr(onnxruntime, "InferenceSession", without_a_gpu)
+    asked = [("OpenVINOExecutionProvider", {"device_type": kind}) for kind in ("GPU", "CPU")]
+    model = OnnxModel(YOLOX, providers=asked)
+    assert model.backend.endswith("OpenVINOExecutionProvider (CPU)")
+    assert model.notes == ["OpenVINOExecutionProvider did not start (no GPU)"]
 
 
 def test_a_damaged_file_is_not_blamed_on_a_provider(providers, tmp_path: Path) -> None:

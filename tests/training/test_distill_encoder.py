@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import shutil
 import signal
 from pathlib import Path
 
@@ -86,6 +87,17 @@ def test_pictures_of_subfolders_are_split_and_read_the_same_way_each_time(tmp_pa
         one[(1, 2)]["input"] != other[(1, 2)]["input"]
     ).any()
     assert (found.val.at_inference(0, (64, 128))[0] == found.val.at_inference(0, (64, 128))[0]).all()
+
+
+def test_annotated_pictures_are_split_alike_in_any_folder(data: Path, tmp_path: Path) -> None:
+    labels, points = str(data / "annotations" / "train.json"), make_model().config.skeleton
+    shutil.copytree(data / "images", tmp_path / "elsewhere")
+    here, there = (
+        read_pictures(PicturesRecipe(str(folder), labels, held_out=0.3), points)
+        for folder in (data / "images", tmp_path / "elsewhere")
+    )
+    assert len(here.val) and not set(here.train.files) & set(here.val.files)
+    assert [file.name for file in here.val.files] == [file.name for file in there.val.files]
 
 
 def test_damaged_pictures_are_named_and_replaced(tmp_path: Path) -> None:

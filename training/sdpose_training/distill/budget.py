@@ -126,7 +126,7 @@ def table(recipe: DistillRecipe, stages: Sequence[StagePlan], needs: Needs, room
         rows.append((name, f"{count:,}", f"{gflop:,.1f} GFLOP each"))
     all_of_them = f"{total / 1e6:,.0f} PFLOP" if total >= 1e6 else f"{total:,.0f} GFLOP"
     rows.append(("operations", all_of_them, ""))
-    rows.append(("encoder of one crop", f"{needs.encoder:,.3g} GFLOP", f"{needs.vae:,.3g} of the VAE"))
+    rows.append(("encoder, for each crop later", f"{needs.encoder:,.3g} GFLOP", f"the VAE: {needs.vae:,.3g}"))
     rows.append((f"memory of {room.device}", size(sum(needs.memory.values())), size(room.memory)))
     rows += [(f"  {name}", size(value), "") for name, value in needs.memory.items() if value]
     rows.append((f"disk of {out}", size(needs.disk), size(room.disk)))

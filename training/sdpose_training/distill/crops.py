@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import math
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -113,7 +114,7 @@ def _annotated(recipe: PicturesRecipe, folder: Path, points: KeypointSet) -> Pic
     if recipe.val_annotations:
         val, found = read_people(read_annotations(recipe.val_annotations), folder, points)
         return Pictures(Crops(people.files, people), Crops(val.files, val), [*problems, *found])
-    names = [str(file) for file in people.files]
+    names = [Path(os.path.relpath(file, folder)).as_posix() for file in people.files]  # the same on every machine
     if len(set(names)) < 2:
         raise InputError(f"{recipe.annotations}: expected people in two pictures or more")
     held = held_out(names, recipe.held_out)

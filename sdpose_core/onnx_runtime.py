@@ -195,12 +195,6 @@ class _OnnxRuntime:
             try:
                 session = self._session_on(onnxruntime, provider)
             except self._errors as error:
-                last = name == "CPUExecutionProvider" or provider is wanted[-1]
-                if last and type(error).__name__ == "NotImplemented":
-                    raise InputError(
-                        f"{self._path.name}: {name} cannot compute one of its operators in this type of number "
-                        f"({one_line(error)}): choose another device, or export in fp32 or fp16"
-                    ) from None
                 if name == "CPUExecutionProvider" or type(error).__name__ in _FAULTS_OF_THE_FILE:
                     raise _unusable(self._path, "onnxruntime", error) from None
                 problems.append(f"{name} did not start ({one_line(error)})")

@@ -34,7 +34,7 @@ EXTERNAL_ABOVE = 1 << 30
 
 NETWORK = "images (N, 3, H, W) float32 RGB in [-1, 1] -> heatmaps (N, K, H/4, W/4) float32; N is free"
 
-_DTYPES = (torch.float32, torch.float16, torch.bfloat16)
+_DTYPES = (torch.float32, torch.float16)  # in opset 20, Conv and others do not take bfloat16
 
 
 def export_onnx(
@@ -53,8 +53,8 @@ def export_onnx(
     Args:
         source: a checkpoint of any layout.
         target: NAME.onnx; weights above 1 GB go to NAME.onnx.DIGEST.data in the same folder.
-        dtype: of weights and computation, float32 (default), float16 or bfloat16; input, output, norms' statistics and
-            the head's last layer are always float32.
+        dtype: of weights and computation, float32 (default) or float16; input, output, norms' statistics and the head's
+            last layer are always float32.
         keypoint_set, feature_level, input_size: see `read_checkpoint`.
         external_data: whether weights go to a separate file; None: by their size.
         overwrite: replace the target.
@@ -95,7 +95,7 @@ def _check(target: Path, dtype: torch.dtype, overwrite: bool) -> None:
     if target.exists() and not overwrite:
         raise InputError(f"{target} exists: choose another name, or use --overwrite")
     if dtype not in _DTYPES:
-        raise InputError(f"ONNX in {str(dtype).removeprefix('torch.')}: choose fp32, fp16 or bf16")
+        raise InputError(f"ONNX in {str(dtype).removeprefix('torch.')}: choose fp32 or fp16")
 
 
 class _Network(nn.Module):

@@ -22,7 +22,7 @@ def add_parser(commands: Any) -> None:
     sub.add_argument(
         "--layout", choices=("ours", "diffusers", "comfy", "onnx"), help="default: onnx for NAME.onnx, otherwise ours"
     )
-    sub.add_argument("--dtype", choices=("fp32", "bf16", "fp16"), help="default: unchanged; for ONNX fp32")
+    sub.add_argument("--dtype", choices=("fp32", "bf16", "fp16"), help="default: unchanged; for ONNX fp32 (or fp16)")
     sub.add_argument("--keypoint-set", metavar="NAME", help="if the checkpoint does not say")
     sub.add_argument("--feature-level", choices=("F1", "F2", "F3", "F4"), help="if the checkpoint does not say")
     sub.add_argument("--vae", type=Path, metavar="PATH", help="take the VAE decoder from here, if IN has none")

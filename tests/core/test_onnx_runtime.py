@@ -14,7 +14,6 @@ import onnxruntime
 import pytest
 import torch
 from onnxruntime.capi.onnxruntime_pybind11_state import Fail
-from onnxruntime.capi.onnxruntime_pybind11_state import NotImplemented as NotImplemented_
 from paths import ROOT
 
 import sdpose_core.onnx_runtime as rooms
@@ -189,8 +188,6 @@ class Sessions:
         what = self.behaviour.get(names[0])
         if what == "fails":
             raise Fail("no driver\nand more lines")
-        if what == "lacks kernels":
-            raise NotImplemented_("no implementation for Conv(11)")
         session = self.real(path, options, providers=["CPUExecutionProvider"])
         if what == "works":
             session.get_providers = lambda: [*names, "CPUExecutionProvider"]
@@ -200,7 +197,7 @@ class Sessions:
 @pytest.fixture
 def providers(monkeypatch: pytest.MonkeyPatch):
     def set_up(**behaviour: str) -> Sessions:
-        here = [f"{name}ExecutionProvider" for name in {"CPU": "", **behaviour}]
+        here = ["CPUExecutionProvider", *(f"{name}ExecutionProvider" for name in behaviour)]
         sessions = Sessions({f"{name}ExecutionProvider": what for name, what in behaviour.items()})
         monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: here)
         monkeypatch.setattr(onnxruntime, "InferenceSession", sessions)
@@ -293,19 +290,6 @@ def test_every_device_is_in_the_documentation() -> None:
 def test_only_devices_that_torch_lacks_are_for_the_small_models_too() -> None:
     devices = ["openvino:gpu", "directml:1", "tensorrt", "cuda:1", "cpu", "mps", "auto", None, torch.device("cuda")]
     assert [only_onnx(device) for device in devices] == ["openvino:gpu", "directml:1", *[None] * 7]
-
-
-def test_a_type_of_numbers_without_kernels_is_not_called_damage(providers) -> None:
-    providers(CPU="lacks kernels")
-    with pytest.raises(InputError, match="CPUExecutionProvider cannot compute one of its operators in this type"):
-        OnnxModel(YOLOX)
-
-
-def test_a_provider_without_kernels_makes_room_for_the_next(providers) -> None:
-    providers(CUDA="lacks kernels")
-    model = OnnxModel(YOLOX)
-    assert model.backend.endswith("CPUExecutionProvider")
-    assert model.notes == ["CUDAExecutionProvider did not start (no implementation for Conv(11))"]
 
 
 def test_the_kind_of_device_is_that_of_the_provider_that_started(providers, monkeypatch: pytest.MonkeyPatch) -> None:

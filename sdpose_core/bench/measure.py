@@ -55,12 +55,17 @@ def cost_key(device_type: str) -> str:
 def gemm_rates(device: torch.device, dtype: torch.dtype, size: int) -> dict[str, float]:
     """GFLOP/s (per CPU second on a CPU) of square matrix multiplications.
 
-    "fp32", "bf16" and, on CUDA, "fp16" use `torch.matmul`; "onednn" uses oneDNN's convolution in fp32, twice as fast on
-    some CPUs; "best" is the highest in `dtype`.
+    "fp32", "bf16" (on a CPU only with instructions for it, as it would take minutes) and, on CUDA, "fp16" use
+    `torch.matmul`; "onednn" uses oneDNN's convolution in fp32, twice as fast on some CPUs; "best" is the highest in
+    `dtype`.
     """
     import torch
 
-    rates = {"fp32": _matmul_rate(size, device, torch.float32), "bf16": _matmul_rate(size, device, torch.bfloat16)}
+    from ..model.onednn import is_native
+
+    rates = {"fp32": _matmul_rate(size, device, torch.float32)}
+    if device.type != "cpu" or dtype == torch.bfloat16 or is_native(torch.bfloat16):
+        rates["bf16"] = _matmul_rate(size, device, torch.bfloat16)
     if device.type == "cuda" or dtype == torch.float16:
         rates["fp16"] = _matmul_rate(size, device, torch.float16)
     if device.type == "cpu":

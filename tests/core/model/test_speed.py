@@ -350,7 +350,8 @@ def test_layers_with_faster_kernels_are_compiled_as_one_graph(monkeypatch: pytes
     monkeypatch.setattr(onednn, "blocks_are_faster", lambda _width, _dtype: True)
     monkeypatch.setattr(onednn, "MIN_TOKENS", 1)
     monkeypatch.setattr(onednn, "MIN_ROWS", 1)
-    layer = onednn.optimize_for_cpu(fold_constants(tiny_model())).unet.down_blocks[0].attentions[0].transformer_blocks[0]
+    unet = onednn.optimize_for_cpu(fold_constants(tiny_model())).unet
+    layer = unet.down_blocks[0].attentions[0].transformer_blocks[0]
     assert any(type(module) is onednn.OneDNNLinear for module in layer.modules())
     whole = torch.compile(layer, backend="eager", fullgraph=True, dynamic=True)  # raises at a break
     tokens = torch.randn(1, 128, 16)

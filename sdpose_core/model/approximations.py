@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 import torch
 import torch.nn.functional as F
 from diffusers.models.attention_processor import Attention
-from diffusers.models.transformers.transformer_2d import Transformer2DModel
 
 from ..errors import InputError
 from ..files import sha256_of
@@ -55,7 +54,7 @@ def approximate(model: SDPose, *, pool_attention: bool = False, tiny_encoder: st
 
 def _replace_vae(model: SDPose, path: Path) -> None:
     loaded = load_tiny_encoder(path, model.config.vae.latent_channels)
-    channels_last(loaded.encoder.to(device=model.device, dtype=model.dtype))
+    channels_last(loaded.encoder.to(next(model.vae.parameters())))
     model.register_module("vae", loaded.encoder.eval().requires_grad_(False))
     stated: dict[str, Any] = {"path": path.name, "sha256": sha256_of(path), "layout": loaded.config.layout}
     if loaded.taught_for:
@@ -67,19 +66,14 @@ def _of_the_unet(model: SDPose) -> Iterator[Attention]:
     """Self-attention of the first down-block, and of the last up-block if the model has it."""
     for block in (model.unet.down_blocks[0], *model.unet.up_blocks[3:]):
         for transformer in getattr(block, "attentions", ()):
-            for layer in transformer.transformer_blocks:
-                yield layer.attn1
-                _record_size(transformer, layer.attn1)
+            transformer.register_forward_pre_hook(_record_size, with_kwargs=True)
+            yield from (layer.attn1 for layer in transformer.transformer_blocks)
 
 
-def _record_size(transformer: Transformer2DModel, attention: Attention) -> None:
-    """Set the processor's picture size before each pass: the attention itself only sees a list of tokens."""
-
-    def remember(_module: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        processor: Any = attention.processor
-        processor.size = (args[0] if args else kwargs["hidden_states"]).shape[-2:]
-
-    transformer.register_forward_pre_hook(remember, with_kwargs=True)
+def _record_size(transformer: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+    """Set the processors' picture size before each pass: the attention itself only sees a list of tokens."""
+    for layer in transformer.transformer_blocks:
+        layer.attn1.processor.size = (args[0] if args else kwargs["hidden_states"]).shape[-2:]
 
 
 class PooledAttention:

@@ -208,9 +208,10 @@ class SDPose(nn.Module):
         """
         self.config.need_features("compilation")
         self.records_graphs = mode in ("reduce-overhead", "max-autotune") and self.device.type == "cuda"
-        if self.device.type != "cpu":
+        is_vae = isinstance(self.vae, VAEEncoder)  # not a tiny encoder
+        if is_vae and self.device.type != "cpu":
             self.vae.in_strips = False
-        for part in (self.unet,) if self.vae.in_strips is None else (self.vae, self.unet):
+        for part in (self.unet,) if is_vae and self.vae.in_strips is None else (self.vae, self.unet):
             part.compile(dynamic=True, mode=mode)
 
     def _unet(self, latents: torch.Tensor, tasks: Sequence[str]) -> tuple[dict[str, torch.Tensor], torch.Tensor | None]:

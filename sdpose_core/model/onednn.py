@@ -23,7 +23,7 @@ from .attention_maps import MapAttention
 from .cpu_memory import MIN_TOKENS
 from .devices import channels_last, name_of
 from .processor import bf16_instructions, times_as_fast
-from .products import has_avx512, product
+from .products import by_onednn, has_avx512, product
 from .strips import WinogradConv2d
 from .winograd import is_wide
 
@@ -54,9 +54,9 @@ def optimize_for_cpu(model: SDPose) -> SDPose:
         if is_native(next(part.parameters()).dtype):
             channels_last(part)
     w, h = model.config.input_size
-    has_many_tokens = (w // 8) * (h // 8) >= MIN_TOKENS
+    has_many_tokens, avx512 = (w // 8) * (h // 8) >= MIN_TOKENS, has_avx512()
     for module in model.modules():
-        if type(module) is nn.Linear and module.weight.dtype == torch.float32:
+        if type(module) is nn.Linear and module.weight.dtype == torch.float32 and avx512:
             module.__class__ = OneDNNLinear
         elif type(module) is nn.Conv2d and is_wide(module):
             module.__class__ = WinogradConv2d
@@ -81,7 +81,7 @@ def blocks_are_faster(width: int, dtype: torch.dtype) -> bool:
         return False
     rows, tokens = max(2 * QUERIES_AT_ONCE, 256 * torch.get_num_threads()), 4096
     query, key, value = (
-        torch.linspace(-1, 1, n * width, dtype=dtype).view(1, n, 1, -1) for n in (rows, tokens, tokens)
+        torch.linspace(-1, 1, n * width, dtype=dtype, device="cpu").view(1, n, 1, -1) for n in (rows, tokens, tokens)
     )
     q, k, v = (x.transpose(1, 2) for x in (query, key, value))
     by_torch = functools.partial(F.scaled_dot_product_attention, q, k, v)
@@ -108,7 +108,7 @@ class OneDNNLinear(nn.Linear):
         rows = x.numel() // self.in_features
         if rows < MIN_ROWS or x.device.type != "cpu" or x.dtype != torch.float32:
             return super().forward(x)
-        y = product(x.reshape(rows, self.in_features), self.weight, self.bias)
+        y = by_onednn(x.reshape(rows, self.in_features), self.weight, self.bias)
         return y.view(*x.shape[:-1], self.out_features)
 
 
@@ -132,10 +132,11 @@ class OneDNNAttention(AttnProcessor2_0):
 
 
 def pays_for(hidden_states: torch.Tensor) -> bool:
-    """Whether to compute self-attention in blocks: on a CPU, many tokens, no gradients."""
+    """Whether to compute self-attention in blocks: on a CPU, many tokens, no gradients, not compiled."""
     count = hidden_states.shape[2:].numel() if hidden_states.ndim == 4 else hidden_states.shape[1]
     known = hidden_states.dtype in (torch.float32, torch.bfloat16)
-    return known and hidden_states.device.type == "cpu" and count >= MIN_TOKENS and not torch.is_grad_enabled()
+    running = not torch.is_grad_enabled() and not torch.compiler.is_compiling()  # which would unroll the blocks
+    return known and hidden_states.device.type == "cpu" and count >= MIN_TOKENS and running
 
 
 def attend(

@@ -70,12 +70,17 @@ def cpu_flags() -> frozenset[str]:
 
 
 def _cpuinfo() -> list[str]:
-    file = Path("/proc/cpuinfo")
-    return file.read_text().splitlines() if file.exists() else []
+    try:
+        return Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:  # not Linux, or a container without it
+        return []
 
 
 def _sysctl(name: str) -> str:
-    run = subprocess.run(["/usr/sbin/sysctl", "-n", name], capture_output=True, text=True, check=False)
+    try:
+        run = subprocess.run(["/usr/sbin/sysctl", "-n", name], capture_output=True, text=True, check=False, timeout=10)
+    except (OSError, subprocess.TimeoutExpired):
+        return ""
     return run.stdout.strip()
 
 
@@ -144,7 +149,7 @@ def _agrees(layer: Layer, x: torch.Tensor) -> bool:
 def _values(*shape: int) -> torch.Tensor:
     """Numbers that bf16 holds exactly, mixed, without touching the random generator."""
     count = torch.Size(shape).numel()
-    return (((torch.arange(count) * 7919) % 257 - 128) / 128).bfloat16().float().view(shape)
+    return (((torch.arange(count, device="cpu") * 7919) % 257 - 128) / 128).bfloat16().float().view(shape)
 
 
 @functools.cache
@@ -176,9 +181,8 @@ def bf16_gain() -> float:
     return gain
 
 
-_is_fine = time.get_clock_info("process_time").resolution < 1e-4  # not on Windows
-_clock = time.process_time if _is_fine else time.perf_counter
-"""Seconds of all threads, on which other programs have no influence."""
+_clock = time.perf_counter if sys.platform == "win32" else time.process_time
+"""Seconds of all threads, on which other programs have no influence; Windows counts those in steps of 16 ms."""
 
 
 @torch.no_grad()
@@ -195,4 +199,4 @@ def times_as_fast(new: Callable[[], object], old: Callable[[], object], rounds: 
             seconds.append(_clock() - start)
         if not number and times[1][0] > 4 * times[0][0] + 0.1:  # the first runs prepare kernels
             return times[0][0] / times[1][0]
-    return min(times[0][1:]) / min(times[1][1:])
+    return min(times[0][1:]) / max(min(times[1][1:]), 1e-6)

@@ -15,12 +15,12 @@ def has_avx512() -> bool:
 
 
 def product(a: torch.Tensor, b: torch.Tensor, bias: torch.Tensor | None = None) -> torch.Tensor:
-    """a (M, K) @ b (N, K).T + bias -> (M, N), contiguous.
+    """a (M, K) @ b (N, K).T + bias -> (M, N), contiguous."""
+    return by_onednn(a, b, bias) if has_avx512() else F.linear(a, b, bias)
 
-    For oneDNN, rows of `a` are pixels and rows of `b` are filters.
-    """
-    if not has_avx512():
-        return F.linear(a, b, bias)
+
+def by_onednn(a: torch.Tensor, b: torch.Tensor, bias: torch.Tensor | None = None) -> torch.Tensor:
+    """As `product`: rows of `a` are pixels and rows of `b` are filters."""
     pixels = a.view(1, len(a), 1, -1).permute(0, 3, 1, 2)
     filters = b.view(len(b), 1, 1, -1).permute(0, 3, 1, 2)
     return F.conv2d(pixels, filters, bias).permute(0, 2, 3, 1).reshape(len(a), len(b))

@@ -8,6 +8,7 @@ usual points 0, +-1 and +-2 it would be 2e-6.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 
 import torch
@@ -28,9 +29,11 @@ _TILES_AT_ONCE = 384
 
 _S = 0.5**0.5
 
+_matrix = functools.partial(torch.tensor, dtype=torch.float32, device="cpu")  # whatever the defaults are
+
 _POINTS = (0.0, _S, -_S, 2 * _S, -2 * _S)
 
-_INPUT = torch.tensor(
+_INPUT = _matrix(
     [
         [1, 0, -2.5, 0, 1, 0],
         [0, -2 * _S, -2, _S, 1, 0],
@@ -45,12 +48,10 @@ _INPUT = torch.tensor(
 _SHARES = (1, -2 / 3, -2 / 3, 1 / 6, 1 / 6)
 """1 over the product of a point's distances to the others."""
 
-_WEIGHT = torch.tensor(
-    [*([share, share * x, share * x * x] for x, share in zip(_POINTS, _SHARES, strict=True)), [0, 0, 1]]
-)
+_WEIGHT = _matrix([*([share, share * x, share * x * x] for x, share in zip(_POINTS, _SHARES, strict=True)), [0, 0, 1]])
 """(6, 3): three lines of weights -> six transformed lines."""
 
-_OUTPUT = torch.tensor([[*(x**power for x in _POINTS), float(power == TILE - 1)] for power in range(TILE)])
+_OUTPUT = _matrix([[*(x**power for x in _POINTS), float(power == TILE - 1)] for power in range(TILE)])
 """(4, 6): six lines of products -> four lines of outputs."""
 
 

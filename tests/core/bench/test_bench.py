@@ -122,6 +122,7 @@ def test_faster_kernels_keep_state_dict_and_answer(
 ) -> None:
     monkeypatch.setattr(onednn, "MIN_TOKENS", min_tokens)
     monkeypatch.setattr(onednn, "blocks_are_faster", lambda _width, _dtype: faster)
+    monkeypatch.setattr(onednn, "has_avx512", lambda: True)
     torch.manual_seed(0)
     config = Settings(tiny=True).config
     plain = SDPose(config).eval().requires_grad_(False)
@@ -159,7 +160,8 @@ def test_self_attention_in_chunks() -> None:
     torch.testing.assert_close(self_attention(query, key, value), expected.transpose(1, 2), rtol=0, atol=1e-5)
 
 
-def test_models_in_training_or_half_precision_are_left_alone() -> None:
+def test_models_in_training_or_half_precision_are_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(onednn, "has_avx512", lambda: True)
     config = Settings(tiny=True).config
     for model in (SDPose(config), SDPose(config).requires_grad_(False).bfloat16()):
         assert not any(type(module) is OneDNNLinear for module in optimize_for_cpu(model).modules())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 from pathlib import Path
 
@@ -77,7 +78,7 @@ def test_pooled_attention_is_the_same_through_onednn(monkeypatch: pytest.MonkeyP
 
 
 def test_pooled_attention_follows_the_size_of_the_pictures() -> None:
-    model = approximate(tiny_model(), pool_attention=True)
+    model = copy.deepcopy(approximate(tiny_model(), pool_attention=True))
     with torch.no_grad():
         for shape in ((64, 128), (128, 64), (128, 128)):
             assert model.heatmaps(torch.zeros(1, 3, *shape)).shape[2:] == (shape[0] // 4, shape[1] // 4)
@@ -175,6 +176,12 @@ def test_each_approximation_is_named(checkpoint: Path, encoder_file: Path) -> No
     assert stated["pool_attention"] == "keys and values averaged 2 x 2 in 3 layers"  # no attention in this encoder
     assert stated["tiny_encoder"]["path"] == encoder_file.name and len(stated["tiny_encoder"]["sha256"]) == 64
     assert isinstance(model.vae, TinyEncoder)
+
+
+def test_a_tiny_encoder_has_the_vaes_dtype(checkpoint: Path, encoder_file: Path) -> None:
+    for options, dtype in (({"vae_dtype": "fp32"}, torch.float32), ({}, torch.bfloat16)):
+        model = load_sdpose(checkpoint, device="cpu", dtype="bf16", tiny_encoder=encoder_file, **options)
+        assert {value.dtype for value in model.vae.parameters()} == {dtype}
 
 
 def test_nothing_to_pool() -> None:

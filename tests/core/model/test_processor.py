@@ -129,6 +129,21 @@ def test_times_are_the_best_of_interleaved_runs(monkeypatch: pytest.MonkeyPatch)
     ran.clear()
     assert times_as_fast(takes("new", 50), takes("old", 1), rounds=3) == 0.02
     assert ran == ["old", "new"], "hopeless: once"
+    monkeypatch.setattr(processor, "_clock", lambda: 0.0)
+    assert times_as_fast(takes("new", *[1] * 4), takes("old", *[1] * 4), rounds=3) == 0, "a coarse clock"
+
+
+def test_no_facts_about_the_processor(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In a container or a sandbox that gives none."""
+
+    def refuse(*_: object, **__: object) -> object:
+        raise PermissionError
+
+    monkeypatch.setattr(processor.Path, "read_text", refuse)
+    monkeypatch.setattr(processor.subprocess, "run", refuse)
+    monkeypatch.setattr(processor.sys, "platform", "darwin")
+    assert "bf16" not in processor.cpu_flags.__wrapped__()
+    assert isinstance(processor.processor_name(), str)
 
 
 # --- what the choice does ------------------------------------------------------------------------------------------
@@ -236,6 +251,7 @@ def test_a_model_in_bf16_is_prepared_too(
     model = load_sdpose(checkpoint, dtype="bf16", vae_dtype=vae_dtype, device="cpu")
     assert not measured, "a small crop has too few tokens to measure"
     monkeypatch.setattr(onednn, "MIN_TOKENS", 1)
+    monkeypatch.setattr(onednn, "has_avx512", lambda: True)
     optimize_for_cpu(model)
     assert {dtype for _, dtype in measured} == {vae_dtype, torch.bfloat16}
     for part, kind in ((model.vae, vae_dtype), (model.unet, torch.bfloat16)):

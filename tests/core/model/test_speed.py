@@ -21,11 +21,12 @@ from sdpose_core.bench.run import Settings, count_gflop
 from sdpose_core.checkpoints.layouts import save_checkpoint
 from sdpose_core.checkpoints.loading import load_sdpose
 from sdpose_core.errors import CheckpointError, InputError
-from sdpose_core.model import strips
+from sdpose_core.model import onednn, strips
 from sdpose_core.model.backbone import VAEEncoder
 from sdpose_core.model.config import WHOLEBODY, VAEConfig
 from sdpose_core.model.folding import ConstantCrossAttention, fold_constants
 from sdpose_core.model.network import SDPose
+from sdpose_core.model.tiny_encoder import TinyEncoder
 
 RELEASED_GFLOP = 6891
 
@@ -343,6 +344,22 @@ def test_a_compiled_model_gives_the_same_heatmaps() -> None:
     torch.compiler.reset()
 
 
+@pytest.mark.slow
+def test_layers_with_faster_kernels_are_compiled_as_one_graph(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(onednn, "has_avx512", lambda: True)
+    monkeypatch.setattr(onednn, "blocks_are_faster", lambda _width, _dtype: True)
+    monkeypatch.setattr(onednn, "MIN_TOKENS", 1)
+    monkeypatch.setattr(onednn, "MIN_ROWS", 1)
+    unet = onednn.optimize_for_cpu(fold_constants(tiny_model())).unet
+    layer = unet.down_blocks[0].attentions[0].transformer_blocks[0]
+    assert any(type(module) is onednn.OneDNNLinear for module in layer.modules())
+    whole = torch.compile(layer, backend="eager", fullgraph=True, dynamic=True)  # raises at a break
+    tokens = torch.randn(1, 128, 16)
+    with torch.inference_mode():
+        torch.testing.assert_close(whole(tokens), layer(tokens), rtol=1e-4, atol=1e-4)
+    torch.compiler.reset()
+
+
 @pytest.mark.parametrize(("mode", "device", "parts", "graphs"), [
     ("default", "cpu", ["PoseUNet"], False),
     ("default", "cuda", ["VAEEncoder", "PoseUNet"], False),
@@ -363,3 +380,7 @@ def test_what_each_compile_mode_compiles(
     model.compile_backbone(mode)
     assert compiled == [(part, mode) for part in parts]
     assert model.records_graphs is graphs
+    model.vae = TinyEncoder(width=8)
+    compiled.clear()
+    model.compile_backbone(mode)
+    assert compiled == [("TinyEncoder", mode), ("PoseUNet", mode)], "it has no strips"

@@ -70,6 +70,9 @@ DEVICES: dict[str, OnnxDevice] = {
 PROVIDERS: tuple[Provider, ...] = tuple(device.provider for device in DEVICES.values() if device.automatic)
 """Providers that are tried where none is asked for. OpenVINO is not among them: see docs/benchmark.md."""
 
+OF_PYTORCH = ("auto", "mps", "xpu")
+"""More names that PyTorch takes, beside "cuda" and "cpu"."""
+
 _FOR_SDPOSE = ("cuda", "cpu", "tensorrt")
 """Devices that do not concern the preview and the detectors: PyTorch has the first two, and TensorRT would build an
 engine of each small model, which takes minutes."""

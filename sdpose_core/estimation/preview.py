@@ -15,7 +15,7 @@ from ..embedded.crowds import doubles, same_pose, without
 from ..embedded.movenet import MoveNet, movenet
 from ..embedded.whole_body import WholeBody, one_owner_each
 from ..errors import NotFiniteError
-from ..onnx_devices import only_onnx
+from ..onnx_devices import DEVICES, OF_PYTORCH, only_onnx, providers_of
 from ..poses import Poses
 from ..skeletons import COCO_17, COCO_WHOLEBODY_133
 from ..version import __version__
@@ -39,12 +39,15 @@ class PreviewEstimator:
         device: one for ONNX files alone, such as "openvino"; others do not concern it, see `onnx_devices.only_onnx`.
         backend: see `OnnxModel`.
 
-    Raises `MissingDependency` if nothing can run ONNX here, and `InputError` if the device does not start.
+    Raises `MissingDependency` if nothing can run ONNX here, and `InputError` for a device that is unknown or does not
+    start.
     """
 
     def __init__(
         self, *, body_only: bool = False, note: str | None = None, device: Any = None, backend: str | None = None
     ) -> None:
+        if isinstance(device, str) and device.partition(":")[0] not in (*DEVICES, *OF_PYTORCH):
+            providers_of(device)  # raises
         device = only_onnx(device)
         self.model: MoveNet | WholeBody
         self.model = movenet(backend, device) if body_only else WholeBody(device=device, backend=backend)

@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from ..errors import InputError
+from ..onnx_devices import only_onnx
 from .processor import bf16_pays
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
@@ -21,6 +22,9 @@ def pick_device(device: str | torch.device | None) -> torch.device:
     try:
         chosen = torch.device(device)
     except RuntimeError as error:
+        if only_onnx(device):
+            found = f"device {device!r} runs ONNX files and the preview, not these weights"
+            raise InputError(f"{found}: export them with 'sdpose convert IN NAME.onnx', or choose another") from None
         raise InputError(f"unknown device {device!r}: choose auto, cuda, cuda:1, mps or cpu") from error
     if not here.get(chosen.type, True):
         found = ", ".join(name for name, available in here.items() if available)

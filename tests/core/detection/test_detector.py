@@ -234,7 +234,7 @@ class FakeModel:
 def fake(monkeypatch: pytest.MonkeyPatch):
     def set_up(outputs: list[np.ndarray], *shape: int | None) -> FakeModel:
         model = FakeModel(outputs, *shape)
-        monkeypatch.setattr(rooms, "OnnxModel", lambda path, backend=None: model)
+        monkeypatch.setattr(rooms, "OnnxModel", lambda path, device=None, backend=None: model)
         return model
 
     return set_up

@@ -82,6 +82,11 @@ def test_both_backends_give_the_same_poses() -> None:
     np.testing.assert_allclose(found[0].keypoints, found[1].keypoints, atol=0.5)
 
 
+def test_an_unknown_device_is_refused() -> None:
+    with pytest.raises(InputError, match="device 'opnvino': for ONNX files choose one of auto, cuda"):
+        PreviewEstimator(device="opnvino")
+
+
 @pytest.mark.parametrize("body_only", [False, True])
 def test_it_says_what_it_is(body_only: bool, preview: PreviewEstimator, whole: PreviewEstimator) -> None:
     name, points = ("preview (MoveNet Thunder)", "coco_17") if body_only else (whole.name, "coco_wholebody_133")

@@ -441,6 +441,8 @@ def test_names_of_devices(monkeypatch: pytest.MonkeyPatch) -> None:
         pick_device("cuda:1")
     with pytest.raises(InputError, match="unknown device"):
         pick_device("gpu")
+    with pytest.raises(InputError, match="device 'openvino:gpu' runs ONNX files and the preview"):
+        pick_device("openvino:gpu")
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     assert pick_device(None) == torch.device("cuda")
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)

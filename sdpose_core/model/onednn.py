@@ -22,9 +22,10 @@ from torch import nn
 from .attention_maps import MapAttention
 from .cpu_memory import MIN_TOKENS
 from .devices import channels_last, name_of
-from .processor import bf16_instructions, times_as_fast
+from .processor import bf16_instructions
 from .products import by_onednn, has_avx512, product
 from .strips import WinogradConv2d
+from .timing import times_as_fast
 from .winograd import is_wide
 
 if TYPE_CHECKING:

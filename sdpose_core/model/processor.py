@@ -8,7 +8,6 @@ import os
 import platform
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,7 @@ import torch
 import torch.nn.functional as F
 
 from .strips import WinogradConv2d
+from .timing import times_as_fast
 
 log = logging.getLogger(__name__)
 
@@ -179,24 +179,3 @@ def bf16_gain() -> float:
     gain = times_as_fast(lambda: work(*half), lambda: work(*exact))
     log.info("bf16 is %.1f times as fast as fp32 on this CPU (needed: %.1f)", gain, MIN_GAIN)
     return gain
-
-
-_clock = time.perf_counter if sys.platform == "win32" else time.process_time
-"""Seconds of all threads, on which other programs have no influence; Windows counts those in steps of 16 ms."""
-
-
-@torch.no_grad()
-def times_as_fast(new: Callable[[], object], old: Callable[[], object], rounds: int = 4) -> float:
-    """How many times as fast `new` is as `old`: by the best of interleaved runs, after one of each to warm up.
-
-    If `new` is hopelessly slow, it runs only once.
-    """
-    times: list[list[float]] = [[], []]
-    for number in range(rounds + 1):
-        for run, seconds in zip((old, new), times, strict=True):
-            start = _clock()
-            run()
-            seconds.append(_clock() - start)
-        if not number and times[1][0] > 4 * times[0][0] + 0.1:  # the first runs prepare kernels
-            return times[0][0] / times[1][0]
-    return min(times[0][1:]) / max(min(times[1][1:]), 1e-6)

@@ -12,9 +12,11 @@ import functools
 from collections.abc import Sequence
 
 import torch
+import torch.nn.functional as F
 from torch import nn
 
 from .products import has_avx512, product
+from .timing import times_as_fast
 
 TILE = 4
 """Rows and columns of outputs of a tile."""
@@ -55,15 +57,42 @@ _OUTPUT = _matrix([[*(x**power for x in _POINTS), float(power == TILE - 1)] for 
 """(4, 6): six lines of products -> four lines of outputs."""
 
 
-def min_channels() -> int:
-    """With fewer channels in or out, the transforms take as long as the multiplications they save."""
-    return 256 if has_avx512() else 128
+MIN_CHANNELS = 128
+"""With fewer channels in or out, the transforms take as long as the multiplications they save."""
+
+CLEARLY_FASTER = 1.15
+"""With AVX512, where plain convolutions are faster, it must be this many times as fast as they are."""
 
 
 def is_wide(conv: nn.Conv2d) -> bool:
     """Whether it is a 3 x 3 convolution of stride 1 with enough channels to be faster this way."""
     plain = conv.kernel_size == (3, 3) and conv.stride == conv.dilation == (1, 1) and conv.groups == 1
-    return plain and min(conv.in_channels, conv.out_channels) >= min_channels()
+    channels = min(conv.in_channels, conv.out_channels)
+    return plain and channels >= MIN_CHANNELS and pays(channels)
+
+
+def pays(channels: int) -> bool:
+    """Whether it is clearly faster than a plain convolution here: without AVX512 always, else by a measurement."""
+    measured = next(count for count in (512, 256, 128, channels) if count <= channels)
+    return not has_avx512() or gain(measured) >= CLEARLY_FASTER
+
+
+@functools.cache
+def gain(channels: int) -> float:
+    """How many times as fast as a plain convolution it is, for 64 x 64 pixels; takes some tenths of a second."""
+    side = 64
+    weight = torch.linspace(-1, 1, 9 * channels**2, device="cpu").view(channels, channels, 3, 3)
+    pixels = torch.linspace(-1, 1, (side + 2) ** 2 * channels, device="cpu").view(1, side + 2, side + 2, channels)
+    weight, out = weight.contiguous(memory_format=torch.channels_last), pixels.new_empty(1, side, side, channels)
+
+    def fewer() -> torch.Tensor:
+        convolve = Winograd(weight, None, side, side)
+        for top in range(0, side, convolve.rows_at_once):
+            bottom = min(top + convolve.rows_at_once, side)
+            convolve(pixels[:, top : bottom + 2], out[:, top:bottom], False)
+        return out.permute(0, 3, 1, 2)
+
+    return times_as_fast(fewer, lambda: F.conv2d(pixels.permute(0, 3, 1, 2), weight), rounds=3)
 
 
 def suits(out: torch.Tensor) -> bool:

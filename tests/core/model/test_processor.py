@@ -13,7 +13,7 @@ from sdpose_core.checkpoints.loading import load_sdpose
 from sdpose_core.cli.batch import _what_must_agree
 from sdpose_core.estimation.loading import load_estimator
 from sdpose_core.estimation.sdpose import PoseEstimator
-from sdpose_core.model import devices, onednn, processor
+from sdpose_core.model import devices, onednn, processor, timing
 from sdpose_core.model.devices import AS_ASKED, choose_dtype, fp32_on_cpu, pick_dtype
 from sdpose_core.model.onednn import (
     OneDNNAttention,
@@ -23,7 +23,8 @@ from sdpose_core.model.onednn import (
     pays_for,
     self_attention,
 )
-from sdpose_core.model.processor import bf16_pays, is_right_on_small_maps, times_as_fast
+from sdpose_core.model.processor import bf16_pays, is_right_on_small_maps
+from sdpose_core.model.timing import times_as_fast
 
 CPU = torch.device("cpu")
 AVX2 = {"avx2", "fma"}
@@ -111,7 +112,7 @@ def test_small_layers_in_bf16_are_those_in_float32() -> None:
 
 def test_times_are_the_best_of_interleaved_runs(monkeypatch: pytest.MonkeyPatch) -> None:
     now = [0.0]
-    monkeypatch.setattr(processor, "_clock", lambda: now[0])
+    monkeypatch.setattr(timing, "_clock", lambda: now[0])
     ran: list[str] = []
 
     def takes(name: str, *seconds: float) -> object:
@@ -129,7 +130,7 @@ def test_times_are_the_best_of_interleaved_runs(monkeypatch: pytest.MonkeyPatch)
     ran.clear()
     assert times_as_fast(takes("new", 50), takes("old", 1), rounds=3) == 0.02
     assert ran == ["old", "new"], "hopeless: once"
-    monkeypatch.setattr(processor, "_clock", lambda: 0.0)
+    monkeypatch.setattr(timing, "_clock", lambda: 0.0)
     assert times_as_fast(takes("new", *[1] * 4), takes("old", *[1] * 4), rounds=3) == 0, "a coarse clock"
 
 

@@ -44,7 +44,8 @@ def test_the_transforms_are_exact():
 )
 @pytest.mark.parametrize("bias", [True, False])
 def test_it_equals_a_convolution(monkeypatch, n, inputs, outputs, h, w, bias, tiles_at_once):
-    monkeypatch.setattr(winograd, "min_channels", lambda: 8)
+    monkeypatch.setattr(winograd, "MIN_CHANNELS", 8)
+    monkeypatch.setattr(winograd, "pays", lambda _channels: True)
     monkeypatch.setattr(winograd, "_TILES_AT_ONCE", tiles_at_once)
     conv, x = layer(inputs, outputs, bias), torch.randn(n, inputs, h, w)
     shape = (n, outputs, h, w)
@@ -65,6 +66,7 @@ def test_it_equals_a_convolution(monkeypatch, n, inputs, outputs, h, w, bias, ti
 def test_rounding_is_that_of_a_plain_convolution(monkeypatch, avx512):
     """At a real width, with either library for the products; also with a mean far from zero."""
     monkeypatch.setattr(winograd, "has_avx512", lambda: avx512)
+    monkeypatch.setattr(winograd, "gain", lambda _channels: 2.0)
     conv, x = layer(256, 256), F.silu(torch.randn(1, 256, 40, 40)) + 0.5
     plain, wanted = conv(x), exact(conv, x)
     conv.__class__ = WinogradConv2d
@@ -95,3 +97,22 @@ def test_gradients_need_the_plain_convolution():
     conv.__class__ = WinogradConv2d
     conv(x).sum().backward()
     assert x.grad is not None
+
+
+def test_with_avx512_it_is_used_where_a_measurement_says_so(monkeypatch):
+    monkeypatch.setattr(winograd, "gain", {128: 1.1, 256: 1.2, 512: 2.0}.__getitem__)
+    for avx512, expected in ((True, [False, False, True, True, True]), (False, [False, True, True, True, True])):
+        monkeypatch.setattr(winograd, "has_avx512", lambda fast=avx512: fast)
+        assert [winograd.is_wide(layer(64, 512).to("meta"))] + [
+            winograd.is_wide(nn.Conv2d(count, 1024, 3, device="meta")) for count in (128, 320, 512, 640)
+        ] == expected
+
+
+def test_what_is_measured_is_the_same_convolution(monkeypatch):
+    def compare(new, old, rounds):
+        torch.testing.assert_close(new(), old(), rtol=1e-4, atol=1e-2)
+        return 1.5
+
+    monkeypatch.setattr(winograd, "times_as_fast", compare)
+    with torch.inference_mode():
+        assert winograd.gain.__wrapped__(128) == 1.5

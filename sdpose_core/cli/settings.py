@@ -106,6 +106,8 @@ def _converted(parser: CommandParser, action: argparse.Action, value: Any) -> An
         if not isinstance(value, bool):
             raise InputError(f"expected true or false, got {value!r}")
         return value
+    if action.nargs == "?" and isinstance(value, bool):  # --compile, with or without a mode
+        return action.const if value else False
     if isinstance(action, argparse._AppendAction):
         return [_read(parser, action, one) for one in (value if isinstance(value, list) else [value])]
     return _read(parser, action, ",".join(map(str, value)) if isinstance(value, list) else value)
@@ -142,5 +144,5 @@ def _toml(value: Any) -> str:
     if isinstance(value, list):
         return f"[{', '.join(map(_toml, value))}]"
     if isinstance(value, (int, float)):
-        return str(value)
+        return str(value).lower()
     return json.dumps(str(value), ensure_ascii=False).replace("\x7f", "\\u007f")

@@ -60,7 +60,7 @@ class Missing(ColorDetector):
 @pytest.fixture
 def judge(monkeypatch: pytest.MonkeyPatch) -> ColorJudge:
     judge = ColorJudge()
-    monkeypatch.setattr(missed_module, "movenet", lambda _: judge)
+    monkeypatch.setattr(missed_module, "movenet", lambda *_: judge)
     return judge
 
 

@@ -155,3 +155,12 @@ def test_printing_reads_and_writes_nothing_else(tmp_path: Path, monkeypatch: pyt
     monkeypatch.chdir(tmp_path)
     assert main(["image", "missing.png", "-o", "out", "--print-config"]) == 0
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"), [("true", "default"), ("false", False), ('"max-autotune"', "max-autotune")]
+)
+def test_compile_is_a_switch_or_a_mode(value: str, expected: str | bool, parse: Parse, tmp_path: Path) -> None:
+    file = tmp_path / "c.toml"
+    file.write_text(f"[image]\ncompile = {value}\n")
+    assert parse(f"image p.png --config {file}").compile == expected

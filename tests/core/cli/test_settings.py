@@ -160,7 +160,6 @@ def test_printing_reads_and_writes_nothing_else(tmp_path: Path, monkeypatch: pyt
 @pytest.mark.parametrize(
     ("value", "expected"), [("true", "default"), ("false", False), ('"max-autotune"', "max-autotune")]
 )
-def test_compile_is_a_switch_or_a_mode(value: str, expected: str | bool, parse: Parse, tmp_path: Path) -> None:
-    file = tmp_path / "c.toml"
-    file.write_text(f"[image]\ncompile = {value}\n")
-    assert parse(f"image p.png --config {file}").compile == expected
+def test_compile_is_a_switch_or_a_mode(value: str, expected: str | bool, parse: Parse) -> None:
+    args = parse("image p.png --config c.toml", f"[image]\ncompile = {value}\n")
+    assert args.compile == expected

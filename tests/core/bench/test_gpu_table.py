@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
-import sys
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -18,7 +16,6 @@ import torch
 from gpu_report import BEGIN, END, report, with_section
 from gpu_table import Cell, cells_of, run_cells
 from onnx_files import node, write_model
-from paths import ROOT
 
 from sdpose_core.bench.settings import Settings
 from sdpose_core.errors import InputError, SDPoseError
@@ -154,29 +151,3 @@ def test_an_export_is_measured_beside_its_reference(tmp_path: Path, monkeypatch:
     speed = gpu_cells.onnx_speed(folder, provider, 0, (1, 2), runs=1)
     assert speed["heatmap_difference"] == pytest.approx(0.5, abs=1e-4)
     assert [point["count"] for point in speed["people"]] == [1, 2]
-
-
-@pytest.mark.slow  # minutes: a dozen programs that load PyTorch
-@pytest.mark.skipif(sys.platform != "linux", reason="limits the memory of processes")
-def test_the_whole_table_of_a_tiny_model(tmp_path: Path) -> None:
-    """Every cell that a CPU can measure is, under its memory limits too; what is missing is named; then it resumes."""
-    out = tmp_path / "card"
-    command = ["bash", str(ROOT / "benchmarks" / "gpu_table.sh"), "--device", "cpu", "--tiny", "--out", str(out)]
-    environment = {**os.environ, "PYTHON": sys.executable}
-    done = subprocess.run(command, capture_output=True, text=True, env=environment, cwd=tmp_path)
-    assert done.returncode == 0, done.stderr
-    status = {name: json.loads((out / f"{name}.json").read_text()) for name in CELLS}
-    skipped = {name: cell["reason"] for name, cell in status.items() if cell["status"] == "skipped"}
-    assert set(skipped) == {"half-precision", "onnx-export", "onnx-cpu", "onnx-cuda", "onnx-tensorrt"}
-    assert skipped["half-precision"] == "no weights and no data.root given"
-    assert "no CUDAExecutionProvider" in skipped["onnx-cuda"]
-    assert {name: cell.get("reason") for name, cell in status.items() if cell["status"] == "failed"} == {}
-    small, large = (status[f"memory-{size}gb"]["result"]["fp32"] for size in (6, 24))
-    assert small["batch"] < large["batch"] and "memory" in small["message"]
-    table = (out / "table.md").read_text()
-    assert "**a tiny model**" in table and "| ours, fp32 |" in table
-    (out / "train-lora.json").unlink()
-    again = subprocess.run(command, capture_output=True, text=True, env=environment, cwd=tmp_path)
-    assert again.returncode == 0 and again.stdout.count("done before") == len(CELLS) - len(skipped) - 1
-    other = subprocess.run([*command, "--model", "body"], capture_output=True, text=True, env=environment, cwd=tmp_path)
-    assert other.returncode == 1 and "choose another --out" in other.stderr

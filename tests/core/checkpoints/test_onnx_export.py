@@ -157,26 +157,6 @@ def test_norms_of_half_precision_compute_in_float() -> None:
 
 
 @pytest.mark.slow  # an export more
-def test_a_half_precision_export_keeps_norms_and_the_last_layer_in_float(body: Path, tmp_path: Path) -> None:
-    import onnx
-
-    path = tmp_path / "fp16.onnx"
-    onnx_export.export_onnx(body, path, dtype=torch.float16, input_size=(64, 64))
-    graph = onnx.load(path).graph
-    types = {value.name: value.type.tensor_type.elem_type for value in (*graph.value_info, *graph.input, *graph.output)}
-    by_kind = {
-        kind: [types[node.input[0]] for node in graph.node if node.op_type == kind]
-        for kind in ("Conv", "InstanceNormalization")
-    }
-    assert set(by_kind["InstanceNormalization"]) == {onnx.TensorProto.FLOAT}
-    assert by_kind["Conv"][-1] == onnx.TensorProto.FLOAT and set(by_kind["Conv"][:-1]) == {onnx.TensorProto.FLOAT16}
-    assert types["images"] == types["heatmaps"] == onnx.TensorProto.FLOAT
-    images = torch.rand(2, 3, 64, 64, generator=torch.Generator().manual_seed(0)) * 2 - 1
-    half, exact = (OnnxNetwork(file, device="cpu").heatmaps(images) for file in (path, body.with_suffix(".onnx")))
-    assert 0 < (half - exact).abs().max() < 0.03 * exact.abs().max()
-
-
-@pytest.mark.slow  # an export more
 def test_large_weights_lie_beside_the_file(wholebody: Path) -> None:
     import onnx
 

@@ -201,7 +201,7 @@ def test_features_pull_at_the_encoder_through_the_frozen_model() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("layout", ["small", "taesd"])
+@pytest.mark.parametrize("layout", ["small"])
 def test_taught_long_on_one_picture_it_gives_the_same_features(layout: str) -> None:
     model = fold_constants(make_model())
     torch.manual_seed(0)

@@ -7,7 +7,7 @@ from types import MappingProxyType
 import numpy as np
 
 from ..skeletons import COCO_17
-from .landmarks import ASSETS, LandmarkModel, sigmoid
+from .landmarks import ASSETS, LandmarkModel, is_refused, sigmoid
 from .squares import Square, turn_of
 
 WEIGHTS = ASSETS / "mediapipe_face_landmark_f16.onnx"
@@ -72,10 +72,10 @@ class FaceMesh:
         if scores[:3].mean() < HEAD_FOUND:
             return None
         square, runs = _first_square(keypoints), []
-        for left in reversed(range(RUNS)):
+        for _ in range(RUNS):
             runs.append(self._look(image, square))
-            if sum(presence for _, presence in runs) + left < PRESENT * RUNS:
-                return None  # whatever the runs that are left find: no presence is above 1
+            if is_refused([presence for _, presence in runs], RUNS, PRESENT):
+                return None
             mesh = runs[-1][0]
             square = Square.around(mesh, PADDING, _turn(mesh[MESH_RIGHT_EYE] - mesh[MESH_LEFT_EYE]))
         face = max(runs, key=lambda run: run[1])[0][CHOSEN]

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..skeletons import COCO_17
-from .landmarks import ASSETS, LandmarkModel
+from .landmarks import ASSETS, LandmarkModel, is_refused
 from .squares import Square, turn_of
 
 WEIGHTS = ASSETS / "mediapipe_hand_landmark_full_f16.onnx"
@@ -101,10 +101,10 @@ class Hands:
         for mirrored in (False, True):
             square = first_square(elbow, wrist, torso_length)
             runs: list[Hand] = []
-            for left in reversed(range(RUNS)):
+            for _ in range(RUNS):
                 runs.append(self._look(image, square, mirrored))
-                if sum(run.presence for run in runs) + left < PRESENT * RUNS:
-                    break  # refused, whatever the runs that are left find: no presence is above 1
+                if is_refused([run.presence for run in runs], RUNS, PRESENT):
+                    break
                 square = _square_around(runs[-1])
             best = max(runs, key=lambda run: run.presence)
             score = float(np.mean([run.presence for run in runs]))

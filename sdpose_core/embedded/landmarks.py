@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -43,6 +44,14 @@ class LandmarkModel(OnnxModel):
                 f"{self.path.name} or {self.backend} is damaged, install them again"
             )
         return outputs
+
+
+def is_refused(presences: Sequence[float], runs: int, needed: float) -> bool:
+    """Whether the mean presence of `runs` runs stays below what is needed, whatever those that are left find.
+
+    No presence is above 1.
+    """
+    return sum(presences) + runs - len(presences) < needed * runs
 
 
 def sigmoid(logits: np.ndarray) -> np.ndarray:

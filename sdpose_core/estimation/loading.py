@@ -116,7 +116,7 @@ def _load_checkpoint(path: Path, options: EstimatorOptions, search: Sequence[str
 def cost_of_compiling(device_type: str) -> str:
     """What `compile` costs on a type of device, in one line."""
     if device_type == "cpu":
-        return "compiling: the first picture takes minutes longer, and later ones are hardly faster on a CPU, if at all"
+        return "compiling: the first picture takes minutes longer, and on a CPU the later ones are seldom faster"
     return (
         "compiling: the first picture takes minutes longer, and so does the first with another number of people; "
         "for some hundred pictures or more"

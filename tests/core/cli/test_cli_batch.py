@@ -187,9 +187,9 @@ def test_two_shards_side_by_side_make_the_same_bytes(videos: Path, one_process: 
     assert [line["shard"] for line in manifest(tmp_path).values()] == ["1/2", "2/2", "1/2", "2/2"]
 
 
+@pytest.mark.slow  # three starts of the program
+@pytest.mark.skipif(not installed("ray"), reason='Ray is not installed: pip install -e ".[ray]"')
 def test_ray_makes_the_same_bytes(videos: Path, one_process: Path, tmp_path: Path) -> None:
-    if not installed("ray"):
-        pytest.skip('Ray is not installed: pip install -e ".[ray]"')
     done = command(videos, "-o", tmp_path, "-r", "--ray", "--actors", 2)
     assert done.returncode == 0, done.stderr
     assert files_of(tmp_path) == files_of(one_process)

@@ -40,8 +40,8 @@ UNREADABLE = frozenset(
 MAX_PIXELS = 178_000_000
 """Larger pictures are refused unless a larger limit is given. This is 13,341 pixels square, 0.5 GB as RGB."""
 
-WHITE = (255, 255, 255)
-"""Background of transparent pictures: most drawings were made on white paper."""
+WHITE, BLACK = (255, 255, 255), (0, 0, 0)
+"""Backgrounds of transparent pictures, for most drawings were made on white paper; and of masks."""
 
 # Formats that Pillow decodes itself. EPS is left out: it would start another program on an untrusted file.
 _FORMATS = ("PNG", "JPEG", "MPO", "WEBP", "BMP", "DIB", "GIF", "TIFF", "AVIF", "JPEG2000", "PPM", "TGA", "ICO", "DDS")
@@ -131,11 +131,23 @@ def to_rgb(image: Image.Image, background: tuple[int, int, int] = WHITE) -> np.n
     if image.mode.startswith(("I", "F")):
         gray = _to_8_bits(np.asarray(image))
         return np.repeat(gray[..., None], 3, axis=2)
-    if image.mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in image.info:
+    if is_transparent(image):
         canvas = Image.new("RGBA", image.size, (*background, 255))
         canvas.alpha_composite(_converted(image, "RGBA"))
         image = canvas
     return np.array(_converted(image, "RGB"))
+
+
+def is_transparent(image: Image.Image) -> bool:
+    """Whether a Pillow picture, decoded or not, has transparent pixels or could have some."""
+    return image.mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in image.info
+
+
+def laid_on(rgba: np.ndarray, background: tuple[int, int, int] = WHITE) -> np.ndarray:
+    """RGBA uint8 (H, W, 4) over a color -> RGB uint8 (H, W, 3)."""
+    alpha = rgba[..., 3:].astype(np.uint32)
+    mixed = rgba[..., :3] * alpha + np.asarray(background, np.uint32) * (255 - alpha)
+    return ((mixed + 127) // 255).astype(np.uint8)
 
 
 def _converted(image: Image.Image, mode: str) -> Image.Image:

@@ -43,6 +43,9 @@ DRAWINGS = (
 
 T = TypeVar("T")
 
+AUTO = "auto"
+"""The dtype of a request that leaves it to the machine."""
+
 SAMPLES, SAMPLE_BYTES = 256, 4096
 """Blocks of a weights file that its fingerprint covers: two trained models differ in nearly every block."""
 
@@ -72,17 +75,22 @@ class Origin:
         return plain({"source": self.source, "settings": self.settings})
 
     def difference(self, meta: Mapping[str, Any]) -> str | None:
-        """Why poses with this `meta` are of another origin; None if they are of this one."""
+        """Why poses with this `meta` are of another origin; None if they are of this one.
+
+        Who asks for any dtype takes what "auto" chose on any machine; who asks for one also takes what "auto" computed
+        in it.
+        """
         found = meta.get("origin")
-        if not isinstance(found, Mapping):
+        if not isinstance(found, Mapping) or not isinstance(settings := found.get("settings"), Mapping):
             return "it does not say what it was made from"
         if "retarget" in meta:
             return "its poses were fitted to a character"
         if found.get("source") != plain(self.source):
             return f"it was made from another file ({_compared(found.get('source'), self.source)})"
-        if (as_video := "clean" in (found.get("settings") or {})) != ("clean" in self.settings):
+        if (as_video := "clean" in settings) != ("clean" in self.settings):
             return f"it was annotated as a {'video' if as_video else 'picture'}"
-        other = first_difference(found.get("settings"), plain(self.settings))
+        asked = plain(self.settings)
+        other = first_difference(_with_dtype(settings, meta, asked), asked)
         return f"it was made with other settings ({other})" if other else None
 
     def refuse_other(self, meta: Mapping[str, Any], file: Path) -> None:
@@ -99,6 +107,20 @@ class Origin:
     def is_of_source(self, source: Mapping[str, Any]) -> bool:
         """Whether `source` is still the same: it may have been replaced meanwhile."""
         return plain(self.source) == plain(source)
+
+
+def _with_dtype(settings: Mapping[str, Any], meta: Mapping[str, Any], asked: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Settings of poses with this `meta`, where a dtype "auto" is what computed them if a dtype is asked for."""
+    found, wanted = (_part(_part(tree, "estimator"), "dtype") for tree in (settings, asked))
+    computed = _part(_part(meta, "settings"), "dtype")
+    if found != AUTO or wanted in (AUTO, None) or computed is None:
+        return settings
+    dtype = computed if computed == wanted else f"{AUTO}: {computed}"
+    return {**settings, "estimator": {**settings["estimator"], "dtype": dtype}}
+
+
+def _part(tree: Any, name: str) -> Any:
+    return tree.get(name) if isinstance(tree, Mapping) else None
 
 
 def _compared(found: Any, source: Mapping[str, Any]) -> str:

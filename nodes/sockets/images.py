@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ...sdpose_core.errors import InputError, counted, restated
-from ...sdpose_core.images import CHANNELS, as_array, white_of
+from ...sdpose_core.images import CHANNELS, as_array, laid_on, white_of
 from ..host.progress import stoppable
 
 if TYPE_CHECKING:
@@ -25,16 +25,16 @@ def images_from_tensor(image: torch.Tensor) -> list[np.ndarray]:
 
 
 def frames_of(image: torch.Tensor) -> Iterator[np.ndarray]:
-    """IMAGE (B, H, W, C), of 0..1, as RGB uint8 arrays (H, W, 3), one by one. Alpha is dropped, gray is repeated.
+    """IMAGE (B, H, W, C), of 0..1, as RGB uint8 arrays (H, W, 3), one by one.
 
-    Also takes what other nodes produce by mistake, with a warning in the log: values of 0..255, a single picture
-    without batch, channels first.
+    Gray is repeated, and transparent pixels are laid on white. Also takes what other nodes produce by mistake, with a
+    warning in the log: values of 0..255, a single picture without batch, channels first.
 
     Raises `InputError` for any other shape, for an empty batch, and for values that are not numbers.
     """
     batch = _batch(image)
-    white = 255 if batch.dtype == _torch().uint8 else _white(batch)
-    return (_rgb(frame, white) for frame in stoppable(batch))
+    white, opaque = (_white(part) if part.shape[-1] else 1 for part in (batch[..., :3], batch[..., 3:]))
+    return (_rgb(frame, white, opaque) for frame in stoppable(batch))
 
 
 def count_and_size(image: torch.Tensor) -> tuple[int, tuple[int, int]]:
@@ -64,12 +64,14 @@ def _batch(image: torch.Tensor) -> torch.Tensor:
         )
     if note:
         log.warning("image: shape %s taken as %s; an IMAGE is (frames, height, width, 3)", shape, note)
-    return batch.detach()[..., :3]
+    return batch.detach()
 
 
 def _white(batch: torch.Tensor) -> int:
     """The value of white. Raises `InputError` for values of no known range."""
     torch = _torch()
+    if batch.dtype == torch.uint8:
+        return 255
     whole = not batch.is_floating_point()
     if batch.is_complex():
         raise InputError(f"image: expected an IMAGE of numbers from 0 to 1, got {batch.dtype}")
@@ -89,12 +91,18 @@ def _white(batch: torch.Tensor) -> int:
     return white
 
 
-def _rgb(frame: torch.Tensor, white: int) -> np.ndarray:
-    if frame.dtype == _torch().uint8:
-        pixels = frame.cpu().numpy()
-    else:
-        pixels = frame.float().mul(255.0 / white).round_().clamp_(0, 255).byte().cpu().numpy()
+def _rgb(frame: torch.Tensor, white: int, opaque: int) -> np.ndarray:
+    """A frame whose white and whose full alpha have these values."""
+    pixels = _bytes(frame[..., :3], white)
+    if frame.shape[-1] == 4:
+        return laid_on(np.concatenate([pixels, _bytes(frame[..., 3:], opaque)], axis=-1))
     return np.repeat(pixels, 3, axis=-1) if pixels.shape[-1] == 1 else np.ascontiguousarray(pixels)
+
+
+def _bytes(values: torch.Tensor, white: int) -> np.ndarray:
+    if values.dtype == _torch().uint8:
+        return values.cpu().numpy()
+    return values.float().mul(255.0 / white).round_().clamp_(0, 255).byte().cpu().numpy()
 
 
 def _torch() -> Any:

@@ -18,7 +18,7 @@ from ..estimation.loading import chosen_weights
 from ..estimation.options import EstimatorOptions
 from ..estimation.preview import PREVIEWS
 from ..files import why_missing
-from ..origins import Origin, file_identity, weights_fingerprint
+from ..origins import AUTO, Origin, file_identity, weights_fingerprint
 from ..resumable import plain
 from .clip_options import ClipOptions
 
@@ -30,6 +30,9 @@ _RUNNING = {"device", "batch_size", "compile", "channels_last", "providers"}
 
 _AFTERWARDS = ("clean", "min_track", "person")
 """Settings of a clip that are applied to its finished chunks."""
+
+
+_DTYPES = {"fp32": "float32", "bf16": "bfloat16", "fp16": "float16"}
 
 
 def models_asked(
@@ -52,8 +55,8 @@ def models_asked(
         InputError: a file cannot be read.
     """
     estimator = {field.name: getattr(options, field.name) for field in fields(options) if field.name not in _RUNNING}
-    for name in ("dtype", "vae_dtype"):
-        estimator[name] = None if estimator[name] is None else str(estimator[name]).removeprefix("torch.")
+    estimator["dtype"] = _dtype(options.dtype) or AUTO
+    estimator["vae_dtype"] = _dtype(options.vae_dtype)
     if options.tiny_encoder is not None:
         estimator["tiny_encoder"] = weights_fingerprint([Path(options.tiny_encoder)])
     asked: dict[str, Any] = {"model": model if isinstance(model, Mapping) else _model(model), "estimator": estimator}
@@ -61,6 +64,12 @@ def models_asked(
         return plain({**asked, "boxes": file_identity(boxes)})
     found = {"model": _detector(detector), **asdict(limits.limits()), **limits.confirming()}
     return plain({**asked, "detector": found})
+
+
+def _dtype(dtype: Any) -> str | None:
+    """torch's name of a dtype, as in the `meta` of results; None stays."""
+    name = str(dtype).removeprefix("torch.")
+    return None if dtype is None else _DTYPES.get(name, name)
 
 
 def _model(name_or_path: str | Path) -> str | dict[str, Any]:
@@ -92,8 +101,11 @@ def clip_origin(video: VideoSource, options: ClipOptions, asked: Mapping[str, An
 
 def before_cleaning(origin: Origin) -> dict[str, Any]:
     """The settings on which a clip's chunks depend: another cleaning, minimum length or person does not change
-    them."""
-    return {name: value for name, value in origin.settings.items() if name not in _AFTERWARDS}
+    them. Not the dtype that was asked for: what counts is the one that "auto" chose."""
+    settings = {name: value for name, value in origin.settings.items() if name not in _AFTERWARDS}
+    if isinstance(estimator := settings.get("estimator"), Mapping):
+        settings["estimator"] = {name: value for name, value in estimator.items() if name != "dtype"}
+    return settings
 
 
 def drawing_asked(

@@ -33,6 +33,9 @@ released folder; comfy: the single file of Comfy-Org, which ComfyUI's own nodes 
 MAX_TOKENS = 1024
 """Longest embedding of the empty prompt; Stable Diffusion's has 77 tokens, or 2 without the filling."""
 
+_OF_FOLDED = ".attn2.score.weight"
+"""End of a name that only a model after `folding.fold_constants` has."""
+
 
 @dataclass(frozen=True)
 class ConversionReport:
@@ -120,6 +123,10 @@ def save_checkpoint(
         raise InputError(f"layout {layout!r}: choose one of {', '.join(LAYOUTS)}")
     if layout == "comfy":
         config.need_features("layout comfy")
+    if any(name.endswith(_OF_FOLDED) for name in state):
+        raise CheckpointError(
+            f"{source} has its constants folded into its weights: save a model loaded without fold=True"
+        )
     shapes = {name: tuple(value.shape) for name, value in state.items() if not name.startswith(keys.VAE_DECODER)}
     _check(shapes, config, _has_rgb_branch(shapes, config), source)
     _check_types(state, source)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, NoReturn
 
 from ..errors import did_you_mean
@@ -44,10 +45,35 @@ class CommandParser(argparse.ArgumentParser):
 
     def parse_known_args(self, args: Any = None, namespace: Any = None) -> tuple[argparse.Namespace, list[str]]:  # type: ignore[override]
         """As in argparse, but inputs may also stand between options, and what is unknown is an error of its command."""
-        found, rest = super().parse_known_args(args, namespace)
+        words = list(sys.argv[1:] if args is None else args)
+        found, rest = super().parse_known_args(list(self._with_values(words)), namespace)
         if rest:
             self._add_inputs(found, rest)
         return found, []
+
+    def _with_values(self, words: Sequence[str]) -> Iterator[str]:
+        """The arguments, where an option that was given without its optional value has it: the next one is an input.
+
+        A misspelled value stays, for the error that names the nearest one.
+        """
+        for number, text in enumerate(words):
+            if text == "--":
+                yield from words[number:]
+                return
+            action = self._option_named(text)
+            if action is None or action.nargs != "?":
+                yield text
+                continue
+            choices = [str(choice) for choice in action.choices or ()]
+            [following] = words[number + 1 : number + 2] or [""]
+            is_value = following in choices or (did_you_mean(following, choices) and not os.path.lexists(following))
+            yield text if is_value else f"{text}={action.const}"
+
+    def _option_named(self, text: str) -> argparse.Action | None:
+        """The option of this name, or of the only name that begins so."""
+        names = self._option_string_actions
+        near = [name for name in names if text.startswith("--") and name.startswith(text)]
+        return names.get(text) or (names[near[0]] if len(near) == 1 else None)
 
     def _add_inputs(self, found: argparse.Namespace, rest: Sequence[str]) -> None:
         several = [action for action in self._actions if not action.option_strings and action.nargs in ("+", "*")]

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ..annotate.requests import drawing_asked
+from ..checkpoints.description import are_weights, describe_weights
 from ..drawing.backgrounds import open_background
 from ..drawing.sequence import draw_sequence
 from ..drawing.styles import check_style
@@ -134,12 +135,14 @@ def _drawing(args: argparse.Namespace, sequence: PoseSequence, codec: str) -> di
 
 
 def _add_info(commands: Any) -> None:
-    sub = commands.add_parser("info", help="show what is in a .pose.npz, OpenPose JSON or a video")
-    sub.add_argument("file", type=arguments.path, metavar="FILE", help="a .pose.npz, OpenPose JSON or a video")
+    sub = commands.add_parser("info", help="show what is in a .pose.npz, OpenPose JSON, a video or weights")
+    sub.add_argument("file", type=arguments.path, metavar="FILE", help="a .pose.npz, OpenPose JSON, a video or weights")
     add_json_arguments(sub)
     sub.add_argument("--json", action="store_true", help="print JSON")
     sub.add_argument(
-        "--check", action="store_true", help="show the frames of each person to distrust, the worst first, and why"
+        "--check",
+        action="store_true",
+        help="show the frames of each person to distrust, the worst first, and why; of weights: read all values",
     )
     sub.set_defaults(run=_run_info)
 
@@ -149,10 +152,8 @@ def _run_info(args: argparse.Namespace) -> int:
     if args.json:
         print(json.dumps(found, indent=2))
     else:
-        lines = (
-            check_lines(found["check"]) if args.check else (line for pair in found.items() for line in _lines(*pair))
-        )
-        for line in lines:
+        everything = (line for pair in found.items() for line in _lines(*pair))
+        for line in check_lines(found["check"]) if "check" in found else everything:
             print(on_one_line(line))
     return OK
 
@@ -160,8 +161,10 @@ def _run_info(args: argparse.Namespace) -> int:
 def describe_file(
     path: Path, canvas: tuple[int, int] | None = None, frame_rate: Fraction | None = None, *, check: bool = False
 ) -> dict[str, Any]:
-    """The contents of a pose file (see `read_sequence`) or a video as JSON-able values, with `check` also what to
-    distrust. Raises `InputError`."""
+    """The contents of a pose file (see `read_sequence`), a video or weights as JSON-able values, with `check` also what
+    to distrust, or what `describe_weights` finds. Raises `InputError`, and for weights `CheckpointError`."""
+    if are_weights(path):
+        return {"file": str(path)} | describe_weights(path, check=check)
     if path.suffix.lower() == ".npz" or is_pose_json(path):
         sequence = read_sequence(path, canvas, frame_rate)
         found = {"file": str(path)} | describe_sequence(sequence)

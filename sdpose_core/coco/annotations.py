@@ -156,11 +156,12 @@ class Coco:
             return by_name
         return {**by_name, **by_id}
 
-    def people(self, keypoint_set: KeypointSet, *, crowds: bool) -> PeopleFound:
+    def people(self, keypoint_set: KeypointSet, *, crowds: bool, unlabeled: bool = False) -> PeopleFound:
         """The annotations that have the points of a keypoint set; others are counted, damage is named.
 
         Args:
             crowds: whether they count as people.
+            unlabeled: whether people without keypoints do; their points are zeros.
 
         Raises `InputError` as `keypoint_categories`.
         """
@@ -171,7 +172,7 @@ class Coco:
                 found.left_out["of other categories"] += 1
             elif each.crowd and not crowds:
                 found.left_out["crowds"] += 1
-            elif not has_points(each.entry):
+            elif not (unlabeled or has_points(each.entry)):
                 found.left_out["without keypoints"] += 1
             else:
                 found.read(each, keypoint_set)
@@ -195,13 +196,16 @@ class PeopleFound:
     guessed: int = 0
 
     def read(self, annotation: CocoAnnotation, keypoint_set: KeypointSet) -> None:
-        """Add an annotation to the people, or to the problems."""
+        """Add an annotation to the people, or to the problems. Without keypoints, its points are zeros."""
+        entry = annotation.entry
+        if not has_points(entry):
+            entry = {**entry, "keypoints": [0, 0, 0] * len(keypoint_set)}
         try:
-            self.people.append((annotation, read_person(annotation.entry, keypoint_set)))
+            self.people.append((annotation, read_person(entry, keypoint_set)))
         except ValueError as error:
             self.problems.append(f"{annotation.name}: {error}")
         else:
-            self.guessed += without_visibility(annotation.entry, keypoint_set)
+            self.guessed += without_visibility(entry, keypoint_set)
 
     def report(self, log: logging.Logger, used: int) -> None:
         """Log how many people are used, how many are left out and why, and what was guessed."""

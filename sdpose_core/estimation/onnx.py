@@ -74,6 +74,9 @@ class OnnxNetwork:
         """As `SDPose.heatmaps`."""
         import torch
 
+        if not len(images):
+            w, h = self.config.heatmap_size
+            return torch.zeros(0, self.config.num_keypoints, h, w)
         if not flip_test:
             outputs = self._onnx.run({"images": images.contiguous().numpy()})
             return torch.from_numpy(self._checked(outputs[0], len(images)))

@@ -147,7 +147,7 @@ class PoseUNet(UNet2DConditionModel):
         self.is_folded = False
         """Set by `folding.fold_constants`: embedding and text are part of the weights."""
         self._embeddings: dict[tuple[Any, ...], torch.Tensor] = {}
-        self.register_load_state_dict_post_hook(lambda module, _keys: module.forget_embeddings())
+        self.register_load_state_dict_post_hook(_forget_embeddings)
 
     def _apply(self, *args: Any, **kwargs: Any) -> PoseUNet:
         self.forget_embeddings()  # a new dtype or device
@@ -228,6 +228,11 @@ class PoseUNet(UNet2DConditionModel):
             sample, added = _run(block, sample, embedding, text)
             skips += added
         return sample, skips
+
+
+def _forget_embeddings(module: Any, _keys: object) -> None:
+    """A hook that can be pickled, and that goes with a copy: it gets the module."""
+    module.forget_embeddings()
 
 
 def _after(samples: torch.Tensor | None, count: int) -> torch.Tensor | None:

@@ -106,6 +106,9 @@ class SDPose(nn.Module):
                 f"images: expected (N, 3, H, W) with H and W multiples of 64, got {tuple(images.shape)}; "
                 f"this model was made for (W, H) = {self.config.input_size}"
             )
+        if not len(images):
+            h, w = images.shape[2] // 8, images.shape[3] // 8
+            return images.new_zeros((0, self.config.vae.latent_channels, h, w), dtype=self.dtype)
         inputs = (images,) if noise is None else (images, noise)
         if not self.vae_is_frozen:
             return self.vae(*inputs)
@@ -142,6 +145,8 @@ class SDPose(nn.Module):
 
     def features_of(self, latents: torch.Tensor) -> torch.Tensor:
         """Latents (N, 4, h, w) -> features as in `features`."""
+        if not len(latents):  # their shape is that of a sample
+            return self.features_of(latents.new_zeros((1, *latents.shape[1:])))[:0]
         features, _ = self._unet(latents, (POSE,))
         return self.head.fuse(features)
 
@@ -178,11 +183,20 @@ class SDPose(nn.Module):
             latents = self.latents(images)
         elif latents is None or images is not None:
             raise InputError("expected either images or latents")
+        if not len(latents):
+            return self._of_nothing(latents, tasks)
         if self.config.reconstruction == POSE_PASS:
             return self._from_pose_pass(latents, tasks)
         features, rgb_latents = self._unet(latents, tasks)
         heatmaps = self.head(self.head.fuse(features)).float() if features else None
         return Prediction(heatmaps, rgb_latents)
+
+    def _of_nothing(self, latents: torch.Tensor, tasks: Sequence[str]) -> Prediction:
+        """What `forward` returns for latents (0, 4, h, w), which convolution and attention do not take."""
+        wanted = self._wanted(tasks)
+        h, w = latents.shape[2] * 2, latents.shape[3] * 2
+        heatmaps = latents.new_zeros((0, self.config.num_keypoints, h, w), dtype=torch.float32)
+        return Prediction(heatmaps if POSE in wanted else None, latents.to(self.dtype) if RGB in wanted else None)
 
     def _from_pose_pass(self, latents: torch.Tensor, tasks: Sequence[str]) -> Prediction:
         """Both tasks from one pass of the U-Net, with the class label of the pose."""

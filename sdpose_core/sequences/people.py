@@ -11,7 +11,7 @@ import numpy as np
 
 from .. import boxes as box_tools
 from ..errors import InputError
-from ..images import read_image
+from ..images import BLACK, read_image
 from ..poses import PoseSequence
 from ..skeletons import KEYPOINT_SETS
 from .tracks import by_track
@@ -143,7 +143,7 @@ def _read_mask(mask: np.ndarray | str | Path | None, people: PoseSequence) -> np
     if mask is None:
         raise InputError("choosing by 'mask' needs the mask: a picture of the source's size, white on the person")
     if isinstance(mask, str | Path):
-        mask = read_image(mask).max(axis=2) > 127
+        mask = read_image(mask, background=BLACK).max(axis=2) > 127
     array = np.asarray(mask) > 0
     array = array[None] if array.ndim == 2 else array
     w, h = people.size

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import InputError
-from ..images import WHITE, check_pixels
+from ..images import WHITE, check_pixels, laid_on
 from .frames import Frame, VideoInfo, VideoSource
 from .streams import choose_stream, opened, square_pixels, turn_of
 
@@ -98,7 +98,7 @@ class VideoFile(VideoSource):
         transparent = any(part.is_alpha for part in frame.format.components) or frame.format.name == "pal8"
         pixels = self._converted(frame, "rgba" if transparent else "rgb24")
         if transparent:
-            pixels = _laid_on(pixels, self.background)
+            pixels = laid_on(pixels, self.background)
         transposed, left_right, upside_down = self._turn
         pixels = pixels.transpose(1, 0, 2) if transposed else pixels
         pixels = pixels[:, ::-1] if left_right else pixels
@@ -246,10 +246,3 @@ def _duration(container: Any, stream: Any) -> float | None:
     own = stream.duration * stream.time_base if stream.duration and stream.time_base else 0
     stated = float(own or (container.duration or 0) / 1e6)
     return stated if stated > 0 else None
-
-
-def _laid_on(rgba: np.ndarray, background: tuple[int, int, int]) -> np.ndarray:
-    """(H, W, 4) uint8 with alpha -> (H, W, 3) over the background color."""
-    alpha = rgba[..., 3:].astype(np.uint32)
-    mixed = rgba[..., :3] * alpha + np.asarray(background, np.uint32) * (255 - alpha)
-    return ((mixed + 127) // 255).astype(np.uint8)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -84,6 +85,31 @@ def test_another_origin_is_refused(meta, reason, tmp_path):
     with pytest.raises(OtherOrigin, match=rf"a\.pose\.npz exists, but .*{reason}.*: use --overwrite"):
         origin.refuse_other(meta, tmp_path / "a.pose.npz")
     origin.refuse_other({"origin": origin.as_meta()}, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("asked", "now", "computed", "reason"),
+    [
+        ("auto", "auto", "float32", None),
+        ("auto", "float32", "float32", None),
+        ("auto", "float32", "bfloat16", "estimator.dtype was 'auto: bfloat16', now 'float32'"),
+        ("auto", "float32", None, "estimator.dtype was 'auto', now 'float32'"),
+        ("float32", "float32", "float32", None),
+        ("float32", "auto", "float32", "estimator.dtype was 'float32', now 'auto'"),
+        ("float32", "bfloat16", "float32", "estimator.dtype was 'float32', now 'bfloat16'"),
+    ],
+)
+def test_auto_takes_any_of_its_choices_and_a_dtype_what_was_computed_in_it(asked, now, computed, reason):
+    before, after = (Origin({"bytes": 1}, {"estimator": {"dtype": dtype, "crop": "affine"}}) for dtype in (asked, now))
+    meta = {"origin": before.as_meta(), "settings": {"dtype": computed} if computed else {}}
+    assert after.difference(meta) == (reason and f"it was made with other settings ({reason})")
+
+
+@pytest.mark.parametrize("settings", [None, 3, {"estimator": 3}, {"estimator": {}}, {"estimator": {"dtype": [1]}}])
+def test_settings_of_another_form_are_other_settings(settings):
+    origin = Origin({"bytes": 1}, {"estimator": {"dtype": "float32"}})
+    meta = {"origin": {"source": {"bytes": 1}, "settings": settings}, "settings": {"dtype": "float32"}}
+    assert re.search("does not say what it was made from|made with other settings", origin.difference(meta))
 
 
 def test_marks_survive_in_png_and_json(tmp_path):

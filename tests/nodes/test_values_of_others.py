@@ -21,7 +21,7 @@ IMAGES: dict[str, tuple[Any, int]] = {
     "slightly outside": (UNIT * 1.02 - 0.01, 3), "gradient": (UNIT.clone().requires_grad_(), 0),
     "not contiguous": (UNIT.permute(0, 2, 1, 3).contiguous().permute(0, 2, 1, 3), 0),
     "channels first": (UNIT.permute(0, 3, 1, 2), 0), "a video": (UNIT[None], 0), "numpy": (UNIT.numpy(), 0),
-    "numpy uint8": (PIXELS, 0), "alpha": (torch.cat([UNIT, UNIT[..., :1]], dim=-1), 0),
+    "numpy uint8": (PIXELS, 0), "alpha": (torch.cat([UNIT, torch.ones(2, 9, 11, 1)], dim=-1), 0),
     "uint8 channels first": (WHOLE.permute(0, 3, 1, 2), 0),
 }  # fmt: skip
 
@@ -36,6 +36,32 @@ def test_images_of_every_kind(inside: Any, kind: str) -> None:
     assert np.abs(np.stack(found).astype(int) - PIXELS).max() <= tolerance
     same = torch.equal(before, image) if isinstance(image, torch.Tensor) else np.array_equal(before, image)
     assert same
+
+
+HALF = torch.full((2, 9, 11, 1), 128 / 255)
+"""Alpha."""
+OVER_WHITE = np.rint((PIXELS * 128.0 + 255 * 127) / 255)
+
+TRANSPARENT: dict[str, Any] = {
+    "float32": torch.cat([UNIT, HALF], -1), "fp16": torch.cat([UNIT, HALF], -1).half(),
+    "uint8": torch.cat([WHOLE, (HALF * 255).byte()], -1), "0..255": torch.cat([WHOLE.float(), HALF * 255], -1),
+    "0..255, alpha of 0..1": torch.cat([WHOLE.float(), HALF], -1),
+    "channels first": torch.cat([UNIT, HALF], -1).permute(0, 3, 1, 2),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", TRANSPARENT)
+def test_transparent_pixels_are_laid_on_white(inside: Any, kind: str) -> None:
+    images = inside("nodes.sockets.images")
+    found = images.images_from_tensor(TRANSPARENT[kind])
+    assert np.abs(np.stack(found) - OVER_WHITE).max() <= 1
+    assert images.count_and_size(TRANSPARENT[kind]) == (2, (11, 9))
+
+
+def test_alpha_that_is_not_a_number_is_refused(inside: Any, input_error: type[Exception]) -> None:
+    image = torch.cat([UNIT, HALF * torch.nan], -1)
+    with pytest.raises(input_error, match="NaN or infinity"):
+        inside("nodes.sockets.images").images_from_tensor(image)
 
 
 SINGLE: dict[str, Callable[[torch.Tensor], Any]] = {

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import logging
 import shutil
 import signal
+from collections.abc import Callable
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
 import torch
+from accelerate import Accelerator
 from safetensors.torch import load_file
 from tiny import make_checkpoint, make_model
 
@@ -22,10 +25,17 @@ from sdpose_core.model.encoder_config import SIZES, EncoderConfig
 from sdpose_core.model.folding import fold_constants
 from sdpose_core.model.tiny_encoder import make_encoder
 from sdpose_training.distill.budget import needs_of
-from sdpose_training.distill.crops import Crops, CropSamples, held_out, random_box, read_pictures
+from sdpose_training.distill.crops import Crops, CropSamples, Pictures, held_out, random_box, read_pictures
 from sdpose_training.distill.errors_of import ErrorSum, relative_error
-from sdpose_training.distill.recipe import DistillRecipe, PicturesRecipe, TeachingStage, load_distill_recipe
+from sdpose_training.distill.recipe import (
+    DistillRecipe,
+    PicturesRecipe,
+    TeachingStage,
+    ValidationRecipe,
+    load_distill_recipe,
+)
 from sdpose_training.distill.setup import Teacher, keep_teacher
+from sdpose_training.distill.validation import compare
 from sdpose_training.fit.log import RunLog, read_log
 from sdpose_training.fit.setup import plan_stages
 from sdpose_training.recipe.recipe import CropAugmentation
@@ -98,6 +108,33 @@ def test_annotated_pictures_are_split_alike_in_any_folder(data: Path, tmp_path: 
     )
     assert len(here.val) and not set(here.train.files) & set(here.val.files)
     assert [file.name for file in here.val.files] == [file.name for file in there.val.files]
+
+
+def test_boxes_without_keypoints_are_enough(data: Path, tmp_path: Path) -> None:
+    content = json.loads((data / "annotations" / "train.json").read_text())
+    points, everybody = make_model().config.skeleton, len(content["annotations"])
+
+    def read(change: Callable[[int, dict], None]) -> Pictures:
+        changed = copy.deepcopy(content)
+        for number, each in enumerate(changed["annotations"]):
+            change(number, each)
+        (tmp_path / "boxes.json").write_text(json.dumps(changed))
+        return read_pictures(PicturesRecipe(str(data / "images"), str(tmp_path / "boxes.json"), held_out=0.3), points)
+
+    as_it_is = read(lambda *_: None)
+    for change in (lambda _, each: each.pop("keypoints"), lambda _, each: each.update(keypoints=[0] * 51)):
+        found = read(change)
+        assert len(found.train) + len(found.val) == everybody and not found.problems
+        assert found.train.files == as_it_is.train.files
+        np.testing.assert_array_equal(found.train.people.boxes_xyxy, as_it_is.train.people.boxes_xyxy)
+    some = read(lambda number, each: each.pop("keypoints") if number % 2 else None)
+    settings = ValidationRecipe(batch=12)
+    model = make_model()
+    figures = [compare(Accelerator(cpu=True), model, model.vae, each.val, settings) for each in (some, found)]
+    assert 0 <= figures[0]["AP"] == figures[0].pop("AP_full_encoder"), "of those with keypoints"
+    assert {**figures[1], "AP": figures[0]["AP"]} == figures[0], "of the same crops, without AP"
+    with pytest.raises(InputError, match="no person with a box among"):
+        read(lambda _, each: each.pop("bbox"))
 
 
 def test_damaged_pictures_are_named_and_replaced(tmp_path: Path) -> None:

@@ -22,6 +22,7 @@ from torch.utils.data import DataLoader
 from sdpose_core.codec.crops import fix_aspect, make_crop, warp
 from sdpose_core.codec.heatmaps import encode_udp, encode_udp_profiles
 from sdpose_core.errors import InputError, SDPoseError
+from sdpose_core.images import read_image
 from sdpose_core.model.config import UNetConfig, VAEConfig
 from sdpose_core.skeletons import COCO_17, COCO_WHOLEBODY_133, KeypointSet, described, skeleton_of
 from sdpose_training.data import samples
@@ -416,6 +417,26 @@ def test_grey_and_cmyk_pictures_are_read_as_rgb(tmp_path: Path) -> None:
     for mode in ("L", "CMYK"):
         Image.fromarray(picture).convert(mode).save(tmp_path / "a.jpg", quality=95)
         assert np.abs(read_picture(tmp_path / "a.jpg", (60, 40)).astype(int) - picture).mean() < 5
+
+
+@pytest.mark.parametrize("suffix", ["png", "webp"])
+def test_transparent_pixels_are_white_as_at_inference(tmp_path: Path, suffix: str) -> None:
+    from PIL import Image
+
+    picture = np.zeros((40, 60, 4), np.uint8)  # black, also where it is transparent
+    picture[:10, :, 3], picture[10:20, :, 3] = 255, 100
+    path = tmp_path / f"cutout.{suffix}"
+    Image.fromarray(picture).save(path, **({"lossless": True, "exact": True} if suffix == "webp" else {}))
+    found = read_picture(path, (60, 40))
+    np.testing.assert_array_equal(found, read_image(path))
+    assert [found[row, 5].tolist() for row in (5, 15, 30)] == [[0] * 3, [155] * 3, [255] * 3]
+    Image.fromarray(picture[..., 0]).convert("P").save(tmp_path / "palette.png", transparency=0)
+    assert read_picture(tmp_path / "palette.png").min() == 255
+    with pytest.raises(InputError, match="60 x 40 pixels, annotated as 40 x 60"):
+        read_picture(path, (40, 60))
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    with pytest.raises(InputError, match="cutout.*damaged"):
+        read_picture(path)
 
 
 def test_people_with_too_few_points_in_the_crop_are_drawn_again(people: People) -> None:

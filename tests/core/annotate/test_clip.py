@@ -689,6 +689,45 @@ def test_an_unfinished_run_with_other_settings_is_thrown_away_only_if_asked(
     assert sum(estimator.calls) >= 40
 
 
+class InDtype(FigureEstimator):
+    """An estimator whose results say in what dtype they were computed."""
+
+    dtype = "float32"
+
+    def meta(self) -> dict[str, Any]:
+        meta = super().meta()
+        return {**meta, "settings": {**meta["settings"], "dtype": self.dtype}}
+
+
+class InBf16(InDtype):
+    dtype = "bfloat16"
+
+
+def with_dtype(name: str) -> dict[str, Any]:
+    return {"estimator": {"dtype": name}}
+
+
+def test_what_auto_chose_is_resumed_and_kept_where_that_dtype_is_asked_for(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    stopped(out, 20, asked=with_dtype("auto"), estimator=InDtype)
+    for asked in ("auto", "bfloat16"):  # what auto chooses elsewhere: a clip never has two dtypes
+        with pytest.raises(OtherOrigin, match=r"model settings\.dtype was 'float32', now 'bfloat16'"):
+            annotate(out, asked=with_dtype(asked), estimator=InBf16)
+    estimator = InDtype()
+    assert annotate(out, asked=with_dtype("float32"), estimator=lambda: estimator).status == "done"
+    assert sum(estimator.calls) == 24, "the first two chunks are there"
+    assert annotate(out, asked=with_dtype("float32"), estimator=never, detector=never).status == "kept"
+
+
+def test_what_auto_computed_is_kept_where_auto_chooses_otherwise(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    short(out, asked=with_dtype("auto"), estimator=InDtype)
+    for asked in ("auto", "float32"):
+        assert short(out, asked=with_dtype(asked), estimator=never, detector=never).status == "kept"
+    with pytest.raises(OtherOrigin, match=r"estimator\.dtype was 'auto: float32', now 'bfloat16'"):
+        short(out, asked=with_dtype("bfloat16"), estimator=never, detector=never)
+
+
 def test_an_unfinished_run_of_another_source_is_thrown_away_only_if_asked(tmp_path: Path) -> None:
     out = tmp_path / "out"
     stopped(out, 20)

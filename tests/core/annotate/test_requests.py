@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from paths import DATA
 
 from sdpose_core.annotate.clip_options import ClipOptions
@@ -44,6 +45,13 @@ def test_it_is_json_and_where_it_runs_does_not_count() -> None:
     assert asked(device="cuda:1", batch_size=3, compile=True, channels_last=True, providers=["x"]) == first
     for other in ({"flip_test": True}, {"crop": "stretch_demo"}, {"dtype": "fp16"}, {"input_size": (64, 64)}):
         assert asked(**other) != first
+
+
+def test_a_dtype_has_the_name_that_results_have() -> None:
+    for given, name in {None: "auto", "auto": "auto", "bf16": "bfloat16", torch.float32: "float32"}.items():
+        assert asked(dtype=given)["estimator"]["dtype"] == name
+    assert asked(vae_dtype="fp32")["estimator"]["vae_dtype"] == "float32"
+    assert asked(vae_dtype="auto")["estimator"]["vae_dtype"] is None, "that of the rest"
 
 
 def test_automatic_is_what_is_there(tmp_path: Path) -> None:

@@ -69,6 +69,7 @@ def test_a_file_of_one_layer_runs_as_a_network(tmp_path: Path) -> None:
     mirrored = expected(images.flip(-1)).flip(-1)[:, list(BODY.flip_indices)]
     both = (expected(images) + mirrored) / 2
     torch.testing.assert_close(network.heatmaps(images, flip_test=True), both, atol=1e-4, rtol=0)
+    assert network.heatmaps(images[:0]).shape == network.heatmaps(images[:0], flip_test=True).shape == (0, 17, 32, 16)
     boxes = [np.array([[60, 0, 400, 500], [100, 50, 300, 400]], np.float32)]
     [found] = load_estimator(path, device="cpu", batch_size=2).estimate([read_image(DATA / "astronaut.png")], boxes)
     assert len(found) == 2 and np.isfinite(found.keypoints).any()

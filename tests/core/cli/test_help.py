@@ -198,6 +198,8 @@ def test_the_other_examples_are_understood(name: str) -> None:
         (["video", "a.mp4", "--end", "1"], "unknown option '--end': 'sdpose video --help-all' lists the options"),
         (["image", "a.png", "--xyzzy=3"], "unknown option '--xyzzy=3': 'sdpose image --help-all' lists the options"),
         (["image", "a.png", "--crop", "afine"], "argument --crop: unknown value 'afine': did you mean 'affine'?"),
+        (["image", "a.png", "--compile", "max-autotun"], "unknown value 'max-autotun': did you mean 'max-autotune'?"),
+        (["image", "--compile"], "the following arguments are required: INPUT"),
         (["export", "a.npz", "--to", "animate_anione"], "did you mean 'animate_anyone'?"),
         (["export", "a.npz", "--to", "?"], "choose from animate_anyone, open_animate_anyone"),
         (["video", "a.mp4", "b.mp4"], "one more argument than expected: 'b.mp4': 'sdpose batch' takes several videos"),
@@ -222,6 +224,40 @@ def test_inputs_may_stand_between_the_options(command: str) -> None:
     words = [command, "a", "--overlay", "b", "-o", "out", "c", "d"]
     args = build_parser().parse_args(words)
     assert (args.inputs, args.out, args.overlay) == (["a", "b", "c", "d"], Path("out"), True)
+
+
+@pytest.mark.parametrize("command", ["image", "video", "batch"])
+@pytest.mark.parametrize(
+    ("words", "mode"),
+    [
+        ("--compile a", "default"),
+        ("a --compile", "default"),
+        ("--compi a", "default"),
+        ("--compile -- a", "default"),
+        ("--compile --overlay a", "default"),
+        ("--compile max-autotune a", "max-autotune"),
+        ("--compile=reduce-overhead a", "reduce-overhead"),
+        ("-- a", False),
+    ],
+)
+def test_an_input_is_not_taken_for_the_value_of_compile(command: str, words: str, mode: str | bool) -> None:
+    args = build_parser().parse_args([command, *words.split()])
+    inputs = [str(args.input)] if command == "video" else args.inputs
+    assert (inputs, args.compile) == (["a"], mode)
+
+
+def test_an_input_whose_name_is_nearly_a_mode(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("default.png").touch()
+    args = build_parser().parse_args(["image", "--compile", "default.png"])
+    assert (args.inputs, args.compile) == (["default.png"], "default")
+
+
+def test_every_optional_value_is_one_of_a_few_so_that_inputs_can_be_told_apart() -> None:
+    for parser in build_parser().commands.values():
+        for action in parser._option_string_actions.values():
+            assert action.nargs not in ("*", "+")
+            assert action.nargs != "?" or (action.choices and action.const in action.choices)
 
 
 def test_results_go_to_one_folder_if_none_is_named() -> None:

@@ -163,3 +163,13 @@ def test_printing_reads_and_writes_nothing_else(tmp_path: Path, monkeypatch: pyt
 def test_compile_is_a_switch_or_a_mode(value: str, expected: str | bool, parse: Parse) -> None:
     args = parse("image p.png --config c.toml", f"[image]\ncompile = {value}\n")
     assert args.compile == expected
+
+
+@pytest.mark.parametrize(
+    ("words", "line"), [("", "false"), ("--compile", '"default"'), ("--compile p.png", '"default"')]
+)
+def test_compile_without_a_mode_is_in_the_printed_settings(
+    words: str, line: str, capsys: pytest.CaptureFixture
+) -> None:
+    assert main(["image", *words.split(), "q.png", "--print-config"]) == 0
+    assert f"compile = {line}\n" in capsys.readouterr().out

@@ -154,7 +154,7 @@ def test_only_a_frozen_model_for_poses_is_folded_and_it_is_not_saved(tmp_path: P
     with pytest.raises(InputError, match="frozen"):
         fold_constants(tiny_model().requires_grad_(True))
     folded = fold_constants(tiny_model())
-    with pytest.raises(CheckpointError, match=r"missing: .*unexpected: .*attn2\.(answer|score)"):
+    with pytest.raises(CheckpointError, match="constants folded .*: save a model loaded without fold=True"):
         save_checkpoint(folded.state_dict(), folded.config, tmp_path / "folded.safetensors")
     with torch.no_grad(), pytest.raises(InputError, match="RGB branch"):
         folded.reconstruct(torch.zeros(1, 3, 64, 64))

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from sdpose_core.errors import InputError
 from sdpose_core.images import write_png
@@ -124,6 +125,9 @@ def test_a_mask_from_a_file(tmp_path: Path) -> None:
     mask[:, :50] = 255
     write_png(tmp_path / "mask.png", mask)
     assert ids_of(select_people(clip(), **parse_person(f"mask:{tmp_path / 'mask.png'}"))) == [7]
+    inside = mask.max(axis=2)
+    Image.fromarray(np.dstack([np.full_like(mask, 255), inside])).save(tmp_path / "cutout.png")
+    assert ids_of(select_people(clip(), **parse_person(f"mask:{tmp_path / 'cutout.png'}"))) == [7]
 
 
 @pytest.mark.parametrize("by", ORDERS)

@@ -73,14 +73,17 @@ def only_pictures(content: Mapping[str, Any], names: Collection[str]) -> dict[st
     return {**content, "images": images, "annotations": people}
 
 
-def read_people(content: Mapping[str, Any], pictures: Path, keypoint_set: KeypointSet) -> tuple[People, list[str]]:
+def read_people(
+    content: Mapping[str, Any], pictures: Path, keypoint_set: KeypointSet, *, unlabeled: bool = False
+) -> tuple[People, list[str]]:
     """The people of `read_annotations` to train on, and messages about damaged annotations.
 
     Crowds, other categories and people without labeled points or box are left out and counted in the log, as in the
-    released pipeline. `pictures` is the folder of the pictures. Raises `InputError` if nobody is left, or as `Coco`.
+    released pipeline. With `unlabeled`, a box is enough. `pictures` is the folder of the pictures. Raises `InputError`
+    if nobody is left, or as `Coco`.
     """
     coco = Coco.of(content)
-    found = coco.people(keypoint_set, crowds=False)
+    found = coco.people(keypoint_set, crowds=False, unlabeled=unlabeled)
     problems = [*coco.problems, *coco.without_name(), *found.problems]
     people = [pair for pair in found.people if pair[0].image.file_name is not None]  # else among the problems
     rows: list[tuple] = []
@@ -88,7 +91,7 @@ def read_people(content: Mapping[str, Any], pictures: Path, keypoint_set: Keypoi
     files = picture_paths([str(annotation.image.file_name) for annotation, _ in people], pictures)
     for (annotation, person), file in zip(people, files, strict=True):
         try:
-            rows.append((file, *_row(annotation, person, file)))
+            rows.append((file, *_row(annotation, person, file, unlabeled)))
             beyond += _reaches_beyond(person, rows[-1][1])
         except _NoPerson as reason:
             found.left_out[str(reason)] += 1
@@ -98,7 +101,8 @@ def read_people(content: Mapping[str, Any], pictures: Path, keypoint_set: Keypoi
         reasons = f"; left out: {found.reasons()}" if found.reasons() else ""
         first = f"; the first problem: {problems[0]}" if problems else ""
         count = len(content["annotations"])
-        raise InputError(f"no person with {keypoint_set.name!r} keypoints among {count} annotations{reasons}{first}")
+        what = "a box" if unlabeled else f"{keypoint_set.name!r} keypoints"
+        raise InputError(f"no person with {what} among {count} annotations{reasons}{first}")
     found.report(log, used=len(rows))
     if beyond > len(rows) / 5:
         advice = "bbox is x, y, width, height: are these x1, y1, x2, y2?"
@@ -145,12 +149,13 @@ def _ids(values: Sequence[Any]) -> np.ndarray:
     return ids
 
 
-def _row(annotation: CocoAnnotation, person: AnnotatedPerson, file: Path) -> tuple:
-    """The columns of `People` behind `files`; `ValueError` for damage, `_NoPerson` without labeled points or box."""
+def _row(annotation: CocoAnnotation, person: AnnotatedPerson, file: Path, unlabeled: bool) -> tuple:
+    """The columns of `People` behind `files`; `ValueError` for damage, `_NoPerson` without labeled points (unless
+    `unlabeled`) or box."""
     size = w, h = annotation.image.size() or picture_size(file)
     # COCO-WholeBody gives hands and faces confidences below 1: still labeled, as in the released pipeline.
     visibility = person.points[:, 2] > 0
-    if not visibility.any():
+    if not (unlabeled or visibility.any()):
         raise _NoPerson("without labeled points")
     x, y, box_w, box_h = person.bbox_xywh.tolist()
     # The released pipeline clips boxes to the centers of the outermost pixels.

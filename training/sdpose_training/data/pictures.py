@@ -10,7 +10,7 @@ import numpy as np
 
 from sdpose_core import inputs
 from sdpose_core.errors import InputError, reason_of
-from sdpose_core.images import IMAGE_SUFFIXES
+from sdpose_core.images import IMAGE_SUFFIXES, is_transparent, of_picture, read_image
 
 COMMON_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp")
 """Suffixes of pictures that a seed chooses from. Fixed, so that the same seed always chooses the same pictures."""
@@ -35,6 +35,9 @@ def pictures_in(folder: Path, option: str, suffixes: Collection[str] = IMAGE_SUF
 def read_picture(path: Path, size: tuple[int, int] | None = None) -> np.ndarray:
     """A picture as RGB uint8 (H, W, 3), by OpenCV's decoder, which takes half the time of Pillow's.
 
+    A picture with transparency is read by `read_image`: on white, as at inference. (OpenCV would drop the alpha, and
+    show what was hidden, mostly black.)
+
     The EXIF orientation is applied, as in the released pipeline, unless only the stored picture has the annotated
     `size` (w, h).
 
@@ -46,15 +49,25 @@ def read_picture(path: Path, size: tuple[int, int] | None = None) -> np.ndarray:
         data = Path(path).read_bytes()
     except OSError as error:
         raise InputError(f"{path}: {reason_of(error)}") from None
+    if not data.startswith(_JPEG) and of_picture(path, is_transparent, False):
+        image = read_image(path)
+        if size is not None and image.shape[1::-1] != tuple(size):
+            raise _other_size(path, image, size)
+        return image
     image = _decoded(data, cv2.IMREAD_COLOR)
     if image is None:
         raise InputError(f"{path}: the picture is damaged or truncated ({len(data):,} bytes)")
-    found = image.shape[1::-1]
+    upright, found = image, image.shape[1::-1]
     if size is not None and found != tuple(size):
         image = _decoded(data, cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION) if found[::-1] == tuple(size) else None
         if image is None or image.shape[1::-1] != tuple(size):
-            raise InputError(f"{path}: {found[0]} x {found[1]} pixels, annotated as {size[0]} x {size[1]}")
+            raise _other_size(path, upright, size)
     return cv2.cvtColor(image, cv2.COLOR_BGR2RGB, dst=image)
+
+
+def _other_size(path: Path, image: np.ndarray, size: tuple[int, int]) -> InputError:
+    h, w = image.shape[:2]
+    return InputError(f"{path}: {w} x {h} pixels, annotated as {size[0]} x {size[1]}")
 
 
 def _decoded(data: bytes, flags: int) -> np.ndarray | None:

@@ -110,9 +110,9 @@ def read_pictures(recipe: PicturesRecipe, points: KeypointSet) -> Pictures:
 
 
 def _annotated(recipe: PicturesRecipe, folder: Path, points: KeypointSet) -> Pictures:
-    people, problems = read_people(read_annotations(recipe.annotations), folder, points)
+    people, problems = _people(recipe.annotations, folder, points)
     if recipe.val_annotations:
-        val, found = read_people(read_annotations(recipe.val_annotations), folder, points)
+        val, found = _people(recipe.val_annotations, folder, points)
         return Pictures(Crops(people.files, people), Crops(val.files, val), [*problems, *found])
     names = [Path(os.path.relpath(file, folder)).as_posix() for file in people.files]  # the same on every machine
     if len(set(names)) < 2:
@@ -122,6 +122,11 @@ def _annotated(recipe: PicturesRecipe, folder: Path, points: KeypointSet) -> Pic
         people.select([i for i, name in enumerate(names) if (name in held) is chosen]) for chosen in (False, True)
     )
     return Pictures(Crops(train.files, train), Crops(val.files, val), problems)
+
+
+def _people(file: str, folder: Path, points: KeypointSet) -> tuple[People, list[str]]:
+    """Everybody with a box: crops need no keypoints."""
+    return read_people(read_annotations(file), folder, points, unlabeled=True)
 
 
 def held_out(names: Sequence[str], share: float) -> set[str]:

@@ -61,7 +61,7 @@ def compare(
     Returns:
         "latents_error", "features_error", "heatmaps_error": see `ErrorSum.rms`; "shift_px" and "shift_95_px": median
         and 95% of the distances between the keypoints of both encoders, in pixels of the crop; "fidelity": 1 / (1 +
-        error of the features); with annotated people, "AP" and "AP_full_encoder".
+        error of the features); with people who have keypoints, "AP" and "AP_full_encoder" of these.
 
     Raises `NotFiniteError`, and `InputError` if no crop can be read.
     """
@@ -78,14 +78,16 @@ def compare(
     if len(shifts):
         figures |= {"shift_px": float(np.median(shifts)), "shift_95_px": float(np.quantile(shifts, 0.95))}
     figures["fidelity"] = 1 / (1 + figures["features_error"])
-    if crops.people is not None:
+    labeled = [] if crops.people is None else np.flatnonzero(crops.people.visibility.any(axis=1)).tolist()
+    if crops.people is not None and labeled:
+        people = crops.people.select(labeled)
         rows = [row for part in found for row in part.rows]
         for number, name in enumerate(("AP_full_encoder", "AP")):
             keypoints = np.full((len(crops), model.config.num_keypoints, 2), np.nan, np.float32)
             scores = np.zeros(keypoints.shape[:2], np.float32)
             keypoints[rows] = np.concatenate([each[number] for part in found for each in part.points])
             scores[rows] = np.concatenate([each[number] for part in found for each in part.scores])
-            figures[name] = average_precision(crops.people, keypoints, scores)["AP"]
+            figures[name] = average_precision(people, keypoints[labeled], scores[labeled])["AP"]
     return figures
 
 

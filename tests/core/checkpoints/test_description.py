@@ -1,0 +1,66 @@
+"""`sdpose info` of weights: what they are, and with `--check` whether their values can be true."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
+from tiny import SMALL, make_checkpoint
+
+from sdpose_core.checkpoints.layouts import convert
+from sdpose_core.cli.main import main
+
+KERNEL = "unet.mid_block.resnets.0.conv1.weight"
+
+
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_checkpoint(tmp_path_factory.mktemp("weights") / "tiny.safetensors")
+
+
+def changed(weights: Path, path: Path, value: float) -> str:
+    """The weights with one kernel that is `value` in its first row, or everywhere if that is 0."""
+    tensors = load_file(weights)
+    tensors[KERNEL][: 1 if value else None] = value
+    with safe_open(weights, "pt") as file:
+        save_file(tensors, path, file.metadata())
+    return str(path)
+
+
+@pytest.mark.parametrize("layout", ["ours", "diffusers", "comfy"])
+def test_weights_of_every_layout_are_described(
+    weights: Path, layout: str, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    path = weights if layout == "ours" else tmp_path / ("folder" if layout == "diffusers" else "c.safetensors")
+    if layout != "ours":
+        convert(weights, path, layout)
+    assert main(["info", str(path), "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert (found["layout"], found["keypoint_set"], found["points"]) == (layout, "coco_17", 17)
+    assert found["feature_levels"] == ["F1"] and found["tensors"] > 100 and found["numbers"] > 100_000
+    assert layout != "ours" or found["size"] == list(SMALL.input_size)
+    assert "--check reads all values" in found["checked"] and "all_zero" not in found
+
+
+def test_values_are_read_only_if_asked(weights: Path, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    assert main(["info", str(weights), "--check"]) == 0
+    assert "checked: all values are finite\nall zero: -\n" in capsys.readouterr().out
+    holes = changed(weights, tmp_path / "holes.safetensors", 0)
+    assert main(["info", holes, "--check"]) == 0
+    assert f"all zero: {KERNEL}\n" in capsys.readouterr().out
+    for value in (float("nan"), float("inf")):
+        damaged = changed(weights, tmp_path / "damaged.safetensors", value)
+        assert main(["info", damaged]) == 0
+        assert main(["info", damaged, "--check"]) == 1
+        [line] = capsys.readouterr().err.splitlines()
+        assert f"damaged.safetensors: NaN or infinity in 1 tensor ({KERNEL}" in line
+
+
+def test_other_files_are_one_line(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    (tmp_path / "x.safetensors").write_bytes(b"no weights")
+    assert main(["info", str(tmp_path / "x.safetensors")]) == 1
+    assert main(["info", str(tmp_path / "missing.safetensors")]) == 1
+    assert len(capsys.readouterr().err.splitlines()) == 2

@@ -2,6 +2,7 @@
 
     python benchmarks/preview_speed.py [PICTURE...] [--threads 1] [--device openvino] [--ways ours,mediapipe,rtmlib]
     python benchmarks/preview_speed.py [PICTURE...] --shifts --device openvino    # points of a device beside the CPU's
+    python benchmarks/preview_speed.py [PICTURE...] --shifts --device openvino --model FILE.onnx    # of an export
 
 Without pictures: those of tests/data, and of ../shared/data/coco_samples if it is there. Each way sees all pictures in
 every round, after a warm-up; the rounds take turns, and the quietest one counts. On a busy machine, CPU seconds
@@ -109,29 +110,51 @@ def rtmlib() -> tuple[str, Run]:
     return "rtmlib Wholebody, balanced", run
 
 
-def shifts(device: str, images: list[Any]) -> None:
-    """Print how far points of the preview move on a device from where they are without one."""
+def shifts(device: str, images: list[Any], model: str = "preview") -> None:
+    """Print how far points of the preview or of an exported SDPose move on a device from where they are on the CPU.
+
+    SDPose gets the same boxes on both; then heatmaps are compared too.
+    """
     import numpy as np
 
     from sdpose_core.detection.loading import load_detector
     from sdpose_core.detection.people import find_people
     from sdpose_core.estimation.loading import load_estimator
 
-    points = []
-    for name in (None, device):
-        detector, preview = load_detector("yolox", device=name), load_estimator("preview", device=name)
-        found = [preview.estimate([image], [find_people(detector, image).boxes])[0] for image in images]
+    points, maps = [], []
+    for name in ("cpu", device):
+        detector = load_detector("yolox", device=name if model == "preview" else None)
+        estimator = load_estimator(model, device=name)
+        maps.append([] if model == "preview" else recorded(estimator))
+        found = [estimator.estimate([image], [find_people(detector, image).boxes])[0] for image in images]
         points.append(np.concatenate([poses.keypoints for poses in found]))
-        print(f"{detector.name}: people by picture {[len(poses) for poses in found]}")
+        print("; ".join([detector.name, estimator.name, *estimator.notes]))
+        print(f"  people by picture: {[len(poses) for poses in found]}")
     if len(points[0]) != len(points[1]):
         sys.exit("not the same people: their points cannot be compared")
+    if maps[0]:
+        ours, others = (np.concatenate(each) for each in maps)
+        print(f"heatmaps: values up to {np.abs(ours).max():.2f}, largest difference {np.abs(ours - others).max():.1e}")
     seen, others_seen = (np.isfinite(each).all(axis=-1) for each in points)
     print(f"points: {seen.sum()} and {others_seen.sum()}, of which both have {(seen & others_seen).sum()}")
     moved = np.linalg.norm(points[0] - points[1], axis=-1)
     for part, (first, end) in {"body": (0, 17), "feet": (17, 23), "face": (23, 91), "hands": (91, 133)}.items():
         distances = moved[:, first:end][np.isfinite(moved[:, first:end])]
         if len(distances):
-            print(f"  {part:6} by {np.median(distances):.3f} pixel (median), {distances.max():.2f} (largest)")
+            print(f"  {part:6} by {np.median(distances):.5f} pixel (median), {distances.max():.4f} (largest)")
+
+
+def recorded(estimator: Any) -> list[Any]:
+    """The heatmaps (N, K, h, w) that an estimator's network returns from now on, in a list that grows."""
+    maps: list[Any] = []
+    compute = estimator.model.heatmaps
+
+    def heatmaps(*args: Any, **settings: Any) -> Any:
+        maps.append(compute(*args, **settings))
+        return maps[-1]
+
+    estimator.model.heatmaps = heatmaps
+    return maps
 
 
 def measure(run: Run, images: list[Any], parts: Parts) -> dict[str, Any]:
@@ -166,6 +189,7 @@ def main() -> None:
     parser.add_argument("pictures", nargs="*", type=Path, metavar="PICTURE")
     parser.add_argument("--ways", default="ours,batched", help="comma-separated (default: ours,batched)")
     parser.add_argument("--shifts", action="store_true", help="compare points with those of --device, not speed")
+    parser.add_argument("--model", default="preview", metavar="FILE.onnx", help="with --shifts: an exported SDPose")
     parser.add_argument("--threads", type=int, help="use this many cores (default: all)")
     parser.add_argument("--device", help="of ours, such as openvino")
     parser.add_argument("--rounds", type=int, default=3)
@@ -184,7 +208,7 @@ def main() -> None:
     if args.shifts:
         if not args.device:
             parser.error("--shifts needs a --device to compare with")
-        shifts(args.device, images)
+        shifts(args.device, images, args.model)
         return
     parts = Parts()
     makers: dict[str, Callable[[], tuple[str, Run]]] = {

@@ -70,7 +70,7 @@ DEVICES: dict[str, OnnxDevice] = {
 PROVIDERS: tuple[Provider, ...] = tuple(device.provider for device in DEVICES.values() if device.automatic)
 """Providers that are tried where none is asked for. OpenVINO is not among them: see docs/benchmark.md."""
 
-OF_PYTORCH = ("auto", "mps", "xpu")
+_OF_PYTORCH = ("auto", "mps", "xpu")
 """More names that PyTorch takes, beside "cuda" and "cpu"."""
 
 _FOR_SDPOSE = ("cuda", "cpu", "tensorrt")
@@ -101,6 +101,13 @@ def only_onnx(device: Any) -> str | None:
     """The device, if it is for the preview and the detectors too: OpenVINO and others that PyTorch does not have."""
     name = str(device).partition(":")[0]
     return str(device) if name in DEVICES and name not in _FOR_SDPOSE else None
+
+
+def for_small_models(device: Any) -> str | None:
+    """As `only_onnx`, for what runs nothing but small models. Raises `InputError` for a name that nobody knows."""
+    if isinstance(device, str) and device.partition(":")[0] not in (*DEVICES, *_OF_PYTORCH):
+        providers_of(device)  # raises
+    return only_onnx(device)
 
 
 def provider_name(provider: Provider) -> str:

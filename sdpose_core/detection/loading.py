@@ -8,7 +8,7 @@ from typing import Any
 
 from ..errors import InputError
 from ..network import is_hub_name
-from ..onnx_devices import only_onnx
+from ..onnx_devices import for_small_models, only_onnx
 from ..options import with_settings
 from .art_detector import resolved
 from .detr import DetrDetector
@@ -46,14 +46,15 @@ def load_detector(
 
 def _load(name_or_path: str | Path, options: DetectorOptions) -> PersonDetector:
     """The detector alone, with everything it can propose."""
-    limits, name, on = options.proposals(), str(name_or_path), only_onnx(options.device)
+    limits, name, device = options.proposals(), str(name_or_path), options.device
     if name == "yolox":
         embedded = "YOLOX-Nano (embedded)"
+        on = for_small_models(device)
         return YoloxDetector(EMBEDDED_YOLOX, limits, name=embedded, device=on, backend=options.backend)
     if name.lower().endswith(".onnx"):
-        return YoloxDetector(name_or_path, limits, device=on, backend=options.backend)
+        return YoloxDetector(name_or_path, limits, device=for_small_models(device), backend=options.backend)
     if (name and os.path.isdir(name)) or is_hub_name(name):
-        return DetrDetector(name, limits, device=None if on else options.device, download=options.download)
+        return DetrDetector(name, limits, device=None if only_onnx(device) else device, download=options.download)
     if (parent := os.path.dirname(name)) and os.path.isdir(parent):
         raise InputError(f"unknown detector {name!r}: {parent} has no such folder")
     raise InputError(

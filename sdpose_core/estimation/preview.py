@@ -15,7 +15,7 @@ from ..embedded.crowds import doubles, same_pose, without
 from ..embedded.movenet import MoveNet, movenet
 from ..embedded.whole_body import WholeBody, one_owner_each
 from ..errors import NotFiniteError
-from ..onnx_devices import DEVICES, OF_PYTORCH, only_onnx, providers_of
+from ..onnx_devices import for_small_models
 from ..poses import Poses
 from ..skeletons import COCO_17, COCO_WHOLEBODY_133
 from ..version import __version__
@@ -46,9 +46,7 @@ class PreviewEstimator:
     def __init__(
         self, *, body_only: bool = False, note: str | None = None, device: Any = None, backend: str | None = None
     ) -> None:
-        if isinstance(device, str) and device.partition(":")[0] not in (*DEVICES, *OF_PYTORCH):
-            providers_of(device)  # raises
-        device = only_onnx(device)
+        device = for_small_models(device)
         self.model: MoveNet | WholeBody
         self.model = movenet(backend, device) if body_only else WholeBody(device=device, backend=backend)
         self.name = f"preview ({self.model.name})"

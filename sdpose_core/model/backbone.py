@@ -212,7 +212,7 @@ class PoseUNet(UNet2DConditionModel):
             if num_pose:
                 features |= {level: sample[:num_pose] for level in levels if UP_BLOCK_OF_LEVEL[level] == index}
             if num_pose and index == last_pose_block:
-                if num_pose == len(latents):
+                if num_pose == latents.shape[0]:
                     return features, None
                 sample, embedding, text = sample[num_pose:], _after(embedding, num_pose), _after(text, num_pose)
                 skips = tuple(skip[num_pose:] for skip in skips)

@@ -19,8 +19,9 @@ from paths import ROOT
 import sdpose_core.onnx_runtime as rooms
 import sdpose_core.onnx_torch as onnx_torch
 from sdpose_core.errors import CheckpointError, InputError, MissingDependency
-from sdpose_core.onnx_devices import device_names, only_onnx
-from sdpose_core.onnx_runtime import OnnxModel, Port, ports_of_dump
+from sdpose_core.onnx_devices import device_names, for_small_models, only_onnx
+from sdpose_core.onnx_engines import Port, ports_of_dump
+from sdpose_core.onnx_runtime import OnnxModel
 
 ASSETS = Path(rooms.__file__).parent / "assets"
 YOLOX, MOVENET = ASSETS / "yolox_nano.onnx", ASSETS / "movenet_thunder_f16.onnx"
@@ -289,7 +290,15 @@ def test_every_device_is_in_the_documentation() -> None:
 
 def test_only_devices_that_torch_lacks_are_for_the_small_models_too() -> None:
     devices = ["openvino:gpu", "directml:1", "tensorrt", "cuda:1", "cpu", "mps", "auto", None, torch.device("cuda")]
-    assert [only_onnx(device) for device in devices] == ["openvino:gpu", "directml:1", *[None] * 7]
+    for chosen in (only_onnx, for_small_models):
+        assert [chosen(device) for device in devices] == ["openvino:gpu", "directml:1", *[None] * 7]
+
+
+@pytest.mark.parametrize("device", ["opnvino", "gpu", "", "opnvino:gpu"])
+def test_small_models_refuse_a_device_that_nobody_knows(device: str) -> None:
+    with pytest.raises(InputError, match=f"device '{device}': for ONNX files choose one of auto, cuda"):
+        for_small_models(device)
+    assert only_onnx(device) is None  # PyTorch may know it, or says that it does not
 
 
 def test_the_kind_of_device_is_that_of_the_provider_that_started(providers, monkeypatch: pytest.MonkeyPatch) -> None:

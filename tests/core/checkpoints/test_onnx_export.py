@@ -18,9 +18,10 @@ import torch
 from onnx_files import node, write_model
 from paths import DATA, ROOT
 from tiny import SMALL as BODY
-from tiny import make_checkpoint
+from tiny import make_checkpoint, make_model
 
 from sdpose_core.checkpoints import onnx_export
+from sdpose_core.checkpoints.layouts import save_checkpoint
 from sdpose_core.checkpoints.loading import load_sdpose
 from sdpose_core.checkpoints.published import used_data_files, weight_files
 from sdpose_core.checkpoints.sizes import metadata_of
@@ -155,6 +156,51 @@ def test_norms_of_half_precision_compute_in_float() -> None:
         found = plain(x.half())
         assert found.dtype == torch.float16
         torch.testing.assert_close(found.float(), expected, rtol=0, atol=4e-3)
+
+
+@pytest.mark.slow  # an export more, of a model that ends after its first up-block: half the time
+def test_a_half_precision_export_keeps_norms_and_the_last_layer_in_float(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And its heatmaps are those of fp32, though the squares of a norm's input are beyond half precision."""
+    import onnx
+    from onnx.reference import ReferenceEvaluator
+
+    config = dataclasses.replace(BODY, feature_levels=("F4",), input_size=(64, 64))
+    state = make_model(config, with_rgb_branch=True).state_dict()
+    state["vae.encoder.conv_in.weight"] *= 1000
+    source, path = tmp_path / "large.safetensors", tmp_path / "fp16.onnx"
+    save_checkpoint(state, config, source)
+    strict_or_not, export = [], torch.export.export
+    monkeypatch.setattr(torch.export, "export", lambda *a, **k: strict_or_not.append(k["strict"]) or export(*a, **k))
+    onnx_export.export_onnx(source, path, dtype=torch.float16)
+    assert strict_or_not == [False]  # PyTorch's first way to trace; when it fails, the second takes as long again
+
+    graph = onnx.load(path).graph
+    types = {value.name: value.type.tensor_type.elem_type for value in (*graph.value_info, *graph.input, *graph.output)}
+    by_kind = {
+        kind: [types[node.input[0]] for node in graph.node if node.op_type == kind]
+        for kind in ("Conv", "InstanceNormalization")
+    }
+    assert set(by_kind["InstanceNormalization"]) == {onnx.TensorProto.FLOAT}
+    assert by_kind["Conv"][-1] == onnx.TensorProto.FLOAT and set(by_kind["Conv"][:-1]) == {onnx.TensorProto.FLOAT16}
+    assert types["images"] == types["heatmaps"] == onnx.TensorProto.FLOAT
+    layer_norms = [node for node in graph.node if node.op_type == "LayerNormalization"]
+    stashed = [entry.i for node in layer_norms for entry in node.attribute if entry.name == "stash_type"]
+    assert layer_norms and set(stashed) <= {onnx.TensorProto.FLOAT}  # of the statistics; by default float
+
+    model = load_sdpose(source, device="cpu", dtype="fp32", with_rgb_branch=False)
+    images = torch.rand(3, 3, 64, 64, generator=torch.Generator().manual_seed(0)) * 2 - 1
+    with torch.no_grad():
+        exact = model.heatmaps(images)
+    weight, bias = (state[f"vae.encoder.conv_in.{name}"] for name in ("weight", "bias"))
+    first = torch.nn.functional.conv2d(images, weight, bias, padding=1)  # the input of the first norm
+    assert 300 < first.abs().max() < 6e4 and first.half().square().isinf().any()
+    half = OnnxNetwork(path, ["CPUExecutionProvider"]).heatmaps(images).numpy()
+    # a CPU computes much of it in fp32, onnx's reference every operator in the type that the graph says
+    [strict] = ReferenceEvaluator(str(path)).run(None, {"images": images.numpy()})
+    for found in (half, strict):
+        assert np.isfinite(found).all() and 0 < np.abs(found - exact.numpy()).max() < 0.03 * exact.abs().max()
 
 
 @pytest.mark.slow  # an export more

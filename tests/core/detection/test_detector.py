@@ -20,7 +20,7 @@ from sdpose_core.detection.people import DetectorOptions, Limits
 from sdpose_core.detection.yolox import EMBEDDED_YOLOX, YoloxDetector, decode_yolox, grid, letterbox, strides_of
 from sdpose_core.errors import CheckpointError, DownloadError, InputError, MissingDependency
 from sdpose_core.images import read_image
-from sdpose_core.onnx_runtime import Port
+from sdpose_core.onnx_engines import Port
 
 ASTRONAUT = read_image(DATA / "astronaut.png")
 PLAIN = {"sure_only": True, "min_person_score": 0}
@@ -228,6 +228,11 @@ class FakeModel:
     def run(self, inputs: dict[str, np.ndarray]) -> list[np.ndarray]:
         self.seen = inputs["x"]
         return self.outputs
+
+
+def test_a_device_that_nobody_knows_is_refused() -> None:
+    with pytest.raises(InputError, match="device 'opnvino': for ONNX files choose one of auto, cuda"):
+        load_detector("yolox", device="opnvino")
 
 
 @pytest.fixture

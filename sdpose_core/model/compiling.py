@@ -6,12 +6,14 @@ import logging
 
 import torch
 
-from ..errors import MissingDependency
+from ..errors import MissingDependency, one_line
 
 log = logging.getLogger(__name__)
 
 _CPU = "a C++ compiler (Linux: g++; Windows: Visual Studio Build Tools; macOS: xcode-select --install)"
 _GPU = "Triton and a C compiler (Linux: gcc; Windows: triton-windows)"
+_MISSING = ("InvalidCxxCompiler", "TritonMissing")
+"""How PyTorch says that just that is missing."""
 
 
 def need_compiler(device: torch.device) -> None:
@@ -21,11 +23,9 @@ def need_compiler(device: torch.device) -> None:
             torch.compile(_half)(torch.ones(2, device=device))
     except RuntimeError as error:
         log.debug("torch.compile failed", exc_info=True)
-        needs, said = _CPU if device.type == "cpu" else _GPU, str(error).strip().splitlines()
-        raise MissingDependency(
-            f"compile does not work here: it needs {needs}. Install that, or turn compile off. "
-            f"PyTorch says: {said[0][:200] if said else type(error).__name__}"
-        ) from None
+        needs, said = _CPU if device.type == "cpu" else _GPU, str(error).strip().partition("\n")[0]
+        why = "" if said.startswith(_MISSING) else f" (PyTorch says: {one_line(RuntimeError(said))})"
+        raise MissingDependency(f"compile needs {needs}: install that, or turn compile off{why}") from None
 
 
 def _half(x: torch.Tensor) -> torch.Tensor:

@@ -50,7 +50,7 @@ def requests(server: Server) -> int:
 
 @pytest.mark.parametrize("free", [{"unload_models": True}, {"unload_models": True, "free_memory": True}])
 def test_sdpose_is_unloaded_on_request_and_loaded_again(server: Server, free: dict[str, bool]) -> None:
-    """The two buttons of the page: unload models, and the cached results with them; after the next run at the latest."""
+    """The two buttons of the page: unload models, and cached results too. It happens in the next run at the latest."""
     first = poses_of(server, max_people=0)
     asked = requests(server)
     assert asked >= 1 and "keypoints" in first

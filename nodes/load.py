@@ -64,7 +64,7 @@ class LoadModel(io.ComfyNode):
                     "compile",
                     default=False,
                     tooltip="Use torch.compile: minutes slower on the first run, faster afterwards. For hundreds of "
-                    "frames on a GPU; a CPU gains hardly anything.",
+                    "frames on a GPU; a CPU gains hardly anything. Needs a C++ compiler, on a GPU Triton.",
                     advanced=True,
                 ),
                 io.Combo.Input(
@@ -89,8 +89,9 @@ class LoadModel(io.ComfyNode):
                     "compile_mode",
                     options=list(COMPILE_MODES),
                     default=COMPILE_MODES[0],
-                    tooltip="What torch.compile does if compile is on. reduce-overhead: CUDA graphs, for few people on "
-                    "a fast GPU; max-autotune: also tries several kernels, for minutes. Not measured on a GPU yet.",
+                    tooltip="The mode of torch.compile, if compile is on. reduce-overhead: CUDA graphs, for few people "
+                    "on a fast GPU, at the cost of GPU memory; max-autotune: also tries several kernels, for minutes "
+                    "more. Not measured on a GPU yet.",
                     advanced=True,
                     optional=True,
                 ),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -41,8 +42,9 @@ class ManagedModel:
     Its constants are folded (`sdpose_core/model/folding.py`): every layer left follows its input to the device.
     """
 
-    def __init__(self, sdpose: SDPose, name: str, weights: dict[str, Any]) -> None:
+    def __init__(self, sdpose: SDPose, name: str, weights: dict[str, Any], notes: Sequence[str] = ()) -> None:
         self.name = name
+        self._notes = notes
         self._sdpose = sdpose
         self._weights = weights
         self._patcher = _patcher_of(sdpose)
@@ -87,7 +89,7 @@ class ManagedModel:
         parts.append(f"{w} x {h} crops")
         if self._sdpose.approximations:
             parts.append(f"approximations: {', '.join(sorted(self._sdpose.approximations))}")
-        return " | ".join([*parts, *notes_of(config), *dtype_notes(self._sdpose)])
+        return " | ".join([*parts, *self._notes, *notes_of(config), *dtype_notes(self._sdpose)])
 
     def _load(self, batch: int) -> None:
         import comfy.model_management
@@ -101,12 +103,14 @@ class ManagedModel:
 def load_model(path: Path, options: EstimatorOptions) -> ManagedModel:
     """A checkpoint of any layout, in RAM, without the RGB branch; the base of an adapter is in ComfyUI's model folders.
 
-    Raises `CheckpointError` if it is not SDPose, or if an adapter's base is missing.
+    Raises `CheckpointError` if it is not SDPose, or if an adapter's base is missing; `MissingDependency` if
+    `torch.compile` does not work here.
     """
     import comfy.model_management
 
     from ...sdpose_core.checkpoints.loading import load_sdpose
     from ...sdpose_core.checkpoints.published import identify
+    from ...sdpose_core.estimation.loading import cost_of_compiling
 
     offload_device = comfy.model_management.unet_offload_device()
     sdpose = load_sdpose(
@@ -119,9 +123,12 @@ def load_model(path: Path, options: EstimatorOptions) -> ManagedModel:
         pool_attention=options.pool_attention,
         search=weight_roots(),
     )
+    notes = []
     if options.compile:
-        sdpose.compile_backbone(str(options.compile))
-    return ManagedModel(sdpose, f"SDPose {sdpose.config.keypoint_set} ({path.name})", identify(path))
+        device = comfy.model_management.get_torch_device()  # the weights are still elsewhere
+        sdpose.compile_backbone(str(options.compile), device)
+        notes = [cost_of_compiling(device.type)]
+    return ManagedModel(sdpose, f"SDPose {sdpose.config.keypoint_set} ({path.name})", identify(path), notes)
 
 
 def _dtype_of(choice: str | torch.dtype | None) -> str | torch.dtype | None:

@@ -20,6 +20,7 @@ from ..codec.heatmaps import flip_back
 from ..errors import InputError
 from .attention_maps import AttentionReadOut, AttentionUNet
 from .backbone import POSE, RGB, PoseUNet, VAEEncoder
+from .compiling import need_compiler
 from .config import POSE_PASS, SDPoseConfig
 from .cpu_memory import return_freed_memory
 from .devices import AS_ASKED
@@ -210,7 +211,7 @@ class SDPose(nn.Module):
         """Recompute the U-Net's activations in the backward pass: less memory, slower."""
         self.unet.enable_gradient_checkpointing()
 
-    def compile_backbone(self, mode: str | None = None) -> None:
+    def compile_backbone(self, mode: str | None = None, device: torch.device | None = None) -> None:
         """`torch.compile` VAE and U-Net in place, at their first run; names of tensors stay.
 
         Each part has one graph for a single crop and one for other batch sizes. On a CPU the VAE stays as it is: its
@@ -219,11 +220,17 @@ class SDPose(nn.Module):
         Args:
             mode: as in `torch.compile`; None is "default". "reduce-overhead" records CUDA graphs, one per batch size:
                 faster for small batches on fast cards. "max-autotune" also tries several kernels for each layer.
+            device: where it will run; None: where it is.
+
+        Raises:
+            MissingDependency: `torch.compile` does not work here, for instance without a C++ compiler.
         """
         self.config.need_features("compilation")
-        self.records_graphs = mode in ("reduce-overhead", "max-autotune") and self.device.type == "cuda"
+        device = device or self.device
+        need_compiler(device)
+        self.records_graphs = mode in ("reduce-overhead", "max-autotune") and device.type == "cuda"
         is_vae = isinstance(self.vae, VAEEncoder)  # not a tiny encoder
-        if is_vae and self.device.type != "cpu":
+        if is_vae and device.type != "cpu":
             self.vae.in_strips = False
         for part in (self.unet,) if is_vae and self.vae.in_strips is None else (self.vae, self.unet):
             part.compile(dynamic=True, mode=mode)

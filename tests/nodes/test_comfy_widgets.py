@@ -117,6 +117,26 @@ def test_few_widgets_are_seen_and_the_button_shows_the_others(page: ComfyPage) -
     assert prompt_of(page) == before
 
 
+CUT = """() => [...document.querySelectorAll("[data-node-id]")].flatMap((element) => {
+    const kind = app.graph.getNodeById(element.dataset.nodeId).type;
+    const cut = (leaf) => !leaf.children.length && leaf.textContent.trim() && leaf.scrollWidth > leaf.clientWidth + 1
+        && getComputedStyle(leaf).overflow !== "visible";
+    return [...element.querySelectorAll("*")].filter(cut).map((leaf) => `${kind}: ${leaf.textContent.trim()}`);
+})"""
+LONG_CHOICE = "SDPoseAnnotatorReview: apply the corrections again"
+"""Cut until it is opened."""
+
+
+def test_no_text_is_cut_in_nodes_2(server: Server, browser: Any) -> None:
+    page = ComfyPage(browser, server, nodes2=True)
+    fill(page, list(SCHEMAS))
+    page.page.evaluate("app.canvas.ds.scale = 0.1; app.canvas.setDirty(true, true)")
+    page.page.wait_for_function(f"document.querySelectorAll('[data-node-id]').length >= {len(SCHEMAS)}")
+    page.page.wait_for_timeout(2000)
+    assert page.page.evaluate(CUT) == [LONG_CHOICE]
+    page.page.close()
+
+
 def test_folded_widgets_are_in_prompts_and_in_saved_graphs(page: ComfyPage) -> None:
     sent = prompt_of(page)
     for kind, schema in SCHEMAS.items():

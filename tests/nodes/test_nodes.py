@@ -511,6 +511,28 @@ def test_an_adapter_loads_with_its_base_from_comfyuis_folders(nodes: dict, insid
     (models / "sdpose" / "adapter.safetensors").unlink()
 
 
+def test_a_model_is_compiled_for_the_device_that_runs_it_and_the_node_tells_the_cost(
+    nodes: dict, inside: Any, base: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """ComfyUI loads it on the CPU; what is compiled differs on a GPU."""
+    import comfy.model_management as management
+
+    compiled: list[tuple] = []
+    sdpose = inside("sdpose_core.model.network").SDPose
+    monkeypatch.setattr(sdpose, "compile_backbone", lambda _self, *how: compiled.append(how))
+    monkeypatch.setattr(inside("nodes.host.model"), "_patcher_of", lambda _: SimpleNamespace(load_device="mps"))
+    monkeypatch.setattr(management, "get_torch_device", lambda: torch.device("mps"))
+    path = tiny.make_checkpoint(base / "models" / "sdpose" / "compiled.safetensors")
+    settings = {"model": path.name, "dtype": "fp32", "keypoints": "auto"}
+    load = nodes["SDPoseAnnotatorLoadModel"].execute
+    assert "compiling" not in load(**settings, compile=False, compile_mode="max-autotune").args[1]
+    assert not compiled
+    info = load(**settings, compile=True, compile_mode="max-autotune").args[1]
+    assert compiled == [("max-autotune", torch.device("mps"))]
+    assert "compiling: the first picture takes minutes longer" in info
+    path.unlink()
+
+
 @pytest.mark.slow
 def test_a_model_after_the_papers_third_version_loads(nodes: dict, inside: Any, base: Path) -> None:
     path = tiny.make_version_3(base / "models" / "sdpose" / "v3.safetensors")

@@ -21,7 +21,7 @@ from sdpose_core.bench.run import Settings, count_gflop
 from sdpose_core.checkpoints.layouts import save_checkpoint
 from sdpose_core.checkpoints.loading import load_sdpose
 from sdpose_core.errors import CheckpointError, InputError
-from sdpose_core.model import onednn, strips
+from sdpose_core.model import network, onednn, strips
 from sdpose_core.model.backbone import VAEEncoder
 from sdpose_core.model.config import WHOLEBODY, VAEConfig
 from sdpose_core.model.folding import ConstantCrossAttention, fold_constants
@@ -321,6 +321,7 @@ def test_compiling_makes_two_graphs_of_each_part_for_all_numbers_of_crops(monkey
     monkeypatch.setattr(torch.nn.Module, "compile", counting)
     plain = fold_constants(tiny_model())
     compiled = copy.deepcopy(plain)
+    monkeypatch.setattr(network, "need_compiler", lambda _device: None)
     compiled.vae.in_strips = False  # as on a GPU
     compiled.compile_backbone()
     with torch.inference_mode():
@@ -364,21 +365,26 @@ def test_layers_with_faster_kernels_are_compiled_as_one_graph(monkeypatch: pytes
     ("reduce-overhead", "cuda", ["VAEEncoder", "PoseUNet"], True),
     ("max-autotune", "cuda", ["VAEEncoder", "PoseUNet"], True),
 ])  # fmt: skip
+@pytest.mark.parametrize("given", [False, True], ids=["where it is", "where it will be"])
 def test_what_each_compile_mode_compiles(
-    mode: str, device: str, parts: list[str], graphs: bool, monkeypatch: pytest.MonkeyPatch
+    mode: str, device: str, parts: list[str], graphs: bool, given: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """CUDA graphs overwrite their output, so latents are copied."""
+    """CUDA graphs overwrite their output, so latents are copied. A program may load on a CPU for a GPU."""
     compiled: list[tuple[str, str]] = []
     monkeypatch.setattr(
         torch.nn.Module, "compile", lambda self, **how: compiled.append((type(self).__name__, how["mode"]))
     )
-    monkeypatch.setattr(SDPose, "device", torch.device(device))
+    tried: list[torch.device] = []
+    monkeypatch.setattr(network, "need_compiler", tried.append)
+    monkeypatch.setattr(SDPose, "device", torch.device("cpu" if given else device))
     with torch.device("meta"):
         model = tiny_model()
-    model.compile_backbone(mode)
+    where = torch.device(device) if given else None
+    model.compile_backbone(mode, where)
+    assert tried == [torch.device(device)]
     assert compiled == [(part, mode) for part in parts]
     assert model.records_graphs is graphs
     model.vae = TinyEncoder(width=8)
     compiled.clear()
-    model.compile_backbone(mode)
+    model.compile_backbone(mode, where)
     assert compiled == [("TinyEncoder", mode), ("PoseUNet", mode)], "it has no strips"

@@ -32,6 +32,8 @@ WITHIN = 0.6
 """Share of a box that makes it lie within another."""
 FIRST_LOOK = 2 / 3
 """The same for the first look at a doubtful box, before it is fitted."""
+LIKELY = 2 * LOWEST
+"""Minimum score of a doubtful box where the detector is sure of somebody; times `IN_A_PERSON` in a person's box."""
 APART = 0.7
 """Sure boxes that overlap less (IoU) may be two people although the first look shows the same one in both."""
 EXPLAINED = 0.5
@@ -129,7 +131,8 @@ class PersonFinder:
 
     def _search(self, image: np.ndarray, people: list[_Person], doubtful: np.ndarray) -> list[_Person]:
         """The people, with those that the detector is not sure of; more is tried while nobody is found."""
-        people = self._confirmed(image, people, doubtful[:MOST_DOUBTFUL], "doubtful box")
+        likely = [row for row in doubtful if not people or row[4] >= LIKELY * _strictness(row, people)]
+        people = self._confirmed(image, people, likely[:MOST_DOUBTFUL], "doubtful box")
         if not people:
             people = self._confirmed(image, people, self._tiles(image), "box in a part of the picture")
         if not people:
@@ -137,15 +140,24 @@ class PersonFinder:
             people = self._confirmed(image, people, np.asarray([[0, 0, w, h, 0]], np.float32), "whole picture")
         return people
 
-    def _confirmed(self, image: np.ndarray, people: list[_Person], boxes: np.ndarray, kind: str) -> list[_Person]:
-        """The people, and those whose pose confirms one of the boxes (N, 5)."""
+    def _confirmed(
+        self, image: np.ndarray, people: list[_Person], boxes: Iterable[np.ndarray], kind: str
+    ) -> list[_Person]:
+        """The people, and those whose pose confirms one of the boxes, (5,) each."""
         people = list(people)
         for row in boxes:
-            if not _is_explained(row, people):
+            needed = self.options.min_person_score * _strictness(row, people)
+            if not _is_explained(row, people) and self._shows_somebody(image, row, people, needed):
                 how = f"{kind}{f' (score {row[4]:.2f})' if row[4] else ''}, confirmed by its pose"
-                needed = self.options.min_person_score * (IN_A_PERSON if _is_within(row, people) else 1)
                 people += self._confirm(image, self._look(image, row, how), needed)
         return people
+
+    def _shows_somebody(self, image: np.ndarray, row: np.ndarray, people: Iterable[_Person], needed: float) -> bool:
+        """Whether a glance at a box (5,) shows a person who is not one of the sure ones; in most boxes it does not."""
+        pose = self.judge.glance(image, row[:4])
+        return pose_score(pose[1]) >= FIRST_LOOK * needed and not any(
+            person.is_sure and same_pose(pose, (person.keypoints, person.scores)) for person in people
+        )
 
     def _confirm(self, image: np.ndarray, person: _Person, needed: float) -> list[_Person]:
         """The person in the box fitted to their pose, or else in their own box; nobody if neither is sure enough."""
@@ -220,10 +232,10 @@ def _is_explained(row: np.ndarray, people: Iterable[_Person]) -> bool:
     return bool((box_tools.iou(row[None, :4], boxes) > EXPLAINED).any())
 
 
-def _is_within(row: np.ndarray, people: Iterable[_Person]) -> bool:
-    """Whether a box (5,) lies mostly in a person's box."""
+def _strictness(row: np.ndarray, people: Iterable[_Person]) -> float:
+    """`IN_A_PERSON` for a box (5,) that lies mostly in a person's box, else 1."""
     shared = [np.concatenate([np.maximum(row[:2], p.box[:2]), np.minimum(row[2:4], p.box[2:])]) for p in people]
-    return any(box_tools.area(box) > WITHIN * box_tools.area(row[:4]) for box in shared)
+    return IN_A_PERSON if any(box_tools.area(box) > WITHIN * box_tools.area(row[:4]) for box in shared) else 1
 
 
 def _distinct(people: Iterable[_Person]) -> list[_Person]:

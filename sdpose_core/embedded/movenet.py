@@ -75,6 +75,17 @@ class MoveNet:
             keypoints, scores = self._look(image, box)
         return keypoints, np.where(self._beyond_edge(image, box, keypoints, scores), 0, scores)
 
+    def glance(self, image: np.ndarray, box: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """As `find`, less exact, in one or two runs of the model that `find` mostly needs as well."""
+        keypoints, scores = self._first(image, box)
+        if _share_inside(keypoints, scores, box) < BELONGS:
+            return self._first(_alone(image, box), box)
+        return keypoints, scores
+
+    def _first(self, image: np.ndarray, box: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Keypoints (17, 2) in picture pixels and scores (17,) from the square around a box."""
+        return self._run(image, *square_around(box, BOX_PADDING))
+
     def _beyond_edge(self, image: np.ndarray, box: np.ndarray, keypoints: np.ndarray, scores: np.ndarray) -> np.ndarray:
         """(17,) bool: which points are guesses for joints beyond the picture's edge, which MoveNet moves to the edge.
 
@@ -82,14 +93,14 @@ class MoveNet:
         that were cut off (all of those on the edge), and 5% of the right ones (`benchmarks/edge_points.py`).
         """
         side = float((box[2:4] - box[:2]).max())
-        distance = _to_edge(image, keypoints)
+        distance, unsure = _to_edge(image, keypoints), scores < SURE_POINT
         near = (distance < NEAR_EDGE * side) & (scores >= FOUND)
-        on_edge = near & (distance < ON_EDGE * side)
-        if not (near & ~on_edge & (scores < SURE_POINT)).any():  # what the wider square shows would change nothing
-            return on_edge
-        again, _ = self._run(image, *square_around(box, BOX_PADDING * WIDER), outside=128)
-        at_edge = np.minimum(distance, _to_edge(image, again)) < AT_EDGE * side
-        return on_edge | (near & at_edge & (scores < SURE_POINT))
+        beyond = near & (distance < np.where(unsure, AT_EDGE, ON_EDGE) * side)
+        undecided = near & ~beyond & unsure
+        if undecided.any():
+            again, _ = self._run(image, *square_around(box, BOX_PADDING * WIDER), outside=128)
+            beyond |= undecided & (_to_edge(image, again) < AT_EDGE * side)
+        return beyond
 
     def agreed(self, image: np.ndarray, box: np.ndarray) -> np.ndarray:
         """Scores (17,) of the person in a box (4,), low for points that the mirrored picture has elsewhere.
@@ -109,7 +120,7 @@ class MoveNet:
 
     def _look(self, image: np.ndarray, box: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Keypoints (17, 2) in picture pixels and scores (17,) from the squares around a box and around its pose."""
-        keypoints, scores = self._run(image, *square_around(box, BOX_PADDING))
+        keypoints, scores = self._first(image, box)
         found = keypoints[scores > FOUND]
         if len(found) < FEWEST_FOUND:
             return keypoints, scores

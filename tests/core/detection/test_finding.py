@@ -42,10 +42,17 @@ class Judge:
     """Sees people where it is told: a pose of a score spread over the box that overlaps it most."""
 
     def __init__(self, *people: tuple[list[float], float], mirrored: float = 1.0) -> None:
-        self.people, self.mirror, self.looks = people, mirrored, 0
+        self.people, self.mirror, self.looks, self.glances = people, mirrored, 0, 0
 
     def find(self, image: np.ndarray, box: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         self.looks += 1
+        return self._pose(box)
+
+    def glance(self, image: np.ndarray, box: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        self.glances += 1
+        return self._pose(box)
+
+    def _pose(self, box: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         place, score = self._nearest(box)
         spread = np.stack([np.linspace(0.1, 0.9, 17), np.linspace(0, 1, 17) % 0.4 * 2 + 0.1], axis=1)
         corner, size = np.asarray(place[:2]), np.asarray(place[2:]) - place[:2]
@@ -102,6 +109,23 @@ def test_nothing_that_a_person_explains_is_looked_at() -> None:
     shifted = [60, 55, 205, 345, 0.3]
     assert len(finder(Told([*LEFT, 0.9], shifted), judge).find(PICTURE).boxes) == 1
     assert judge.looks == 1
+
+
+def test_a_glance_is_enough_for_background_and_for_sure_people() -> None:
+    head, judge = [60, 50, 190, 160], Judge((LEFT, 0.8), (RIGHT, 0.15))
+    found = finder(Told([*LEFT, 0.9], [*head, 0.3], [*RIGHT, 0.3]), judge).find(PICTURE)
+    assert (len(found.boxes), judge.looks, judge.glances) == (1, 1, 2)
+
+
+@pytest.mark.parametrize(
+    ("box", "score", "glances"), [(RIGHT, 0.03, 0), (RIGHT, 0.05, 1), (LEFT, 0.05, 0), (LEFT, 0.07, 1)]
+)
+def test_the_least_likely_boxes_count_only_where_nobody_is_sure(box: list[float], score: float, glances: int) -> None:
+    inner = [box[0] + 60, box[1], box[2], box[1] + 90]
+    beside_somebody, alone = Judge((LEFT, 0.8)), Judge()
+    finder(Told([*LEFT, 0.9], [*inner, score]), beside_somebody).find(PICTURE)
+    finder(Told([*inner, score]), alone).find(PICTURE)
+    assert (beside_somebody.glances, alone.glances) == (glances, 2), "alone, the whole picture is tried as well"
 
 
 def test_within_somebody_a_clearer_pose_is_needed() -> None:

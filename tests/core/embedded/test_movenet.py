@@ -54,14 +54,37 @@ def test_a_picture_that_was_drawn_on_is_looked_at_again(monkeypatch: pytest.Monk
     assert len(runs) > seen
 
 
-@pytest.mark.parametrize(("score", "looks"), [(0.5, 1), (0.7, 0), (0.1, 0)])
+def test_a_glance_costs_nothing_where_the_person_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = MoveNet()
+    runs = counted_runs(model, monkeypatch)
+    keypoints, scores = model.glance(ASTRONAUT, BOX)
+    assert len(runs) == 1
+    found, found_scores = model.find(ASTRONAUT, BOX)
+    assert len(runs) == 1 + 2 + 1, "the square around the pose, its mirror image, and the square beyond the edge"
+    seen = np.minimum(scores, found_scores) > 0.5
+    assert seen.sum() >= 5
+    assert np.linalg.norm(keypoints - found, axis=1)[seen].max() < 25
+
+
+def test_a_glance_leaves_out_a_more_prominent_neighbor(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A narrow strip of wall beside the astronaut: without the strip's surroundings nobody is there."""
+    model, strip = MoveNet(), np.array([380, 150, 440, 500], np.float32)
+    runs = counted_runs(model, monkeypatch)
+    _, alone = model.glance(ASTRONAUT, strip)
+    _, around = model._first(ASTRONAUT, strip)
+    assert len(runs) == 2
+    assert around.max() > 0.6
+    assert alone.max() < 0.4
+
+
+@pytest.mark.parametrize(("score", "looks", "y"), [(0.5, 1, 490), (0.7, 0, 490), (0.1, 0, 490), (0.5, 0, 505)])
 def test_the_edge_is_looked_at_only_if_that_can_change_a_point(
-    score: float, looks: int, monkeypatch: pytest.MonkeyPatch
+    score: float, looks: int, y: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Sure points near the edge stay, those on the edge go, and neither needs another look."""
+    """Sure points near the edge stay, unsure ones close to it and all on it go, and none needs another look."""
     model, runs = MoveNet(), []
     keypoints, scores = np.tile([[250.0, 250.0]], (17, 1)), np.full(17, 0.9)
-    keypoints[15], keypoints[16], scores[15] = (250, 490), (250, 511), score
+    keypoints[15], keypoints[16], scores[15] = (250, y), (250, 511), score
 
     def run(*_: object, **__: object) -> tuple[np.ndarray, np.ndarray]:
         runs.append(1)
@@ -69,7 +92,7 @@ def test_the_edge_is_looked_at_only_if_that_can_change_a_point(
 
     monkeypatch.setattr(model, "_run", run)
     beyond = model._beyond_edge(ASTRONAUT, BOX, keypoints, scores)
-    assert (len(runs), beyond.nonzero()[0].tolist()) == (looks, [15, 16] if looks else [16])
+    assert (len(runs), beyond.nonzero()[0].tolist()) == (looks, [15, 16] if score == 0.5 else [16])
 
 
 def test_only_so_many_crops_are_remembered(monkeypatch: pytest.MonkeyPatch) -> None:

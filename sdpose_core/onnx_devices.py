@@ -70,8 +70,8 @@ DEVICES: dict[str, OnnxDevice] = {
 PROVIDERS: tuple[Provider, ...] = tuple(device.provider for device in DEVICES.values() if device.automatic)
 """Providers that are tried where none is asked for. OpenVINO is not among them: see docs/benchmark.md."""
 
-_OF_PYTORCH = ("auto", "mps", "xpu")
-"""More names that PyTorch takes, beside "cuda" and "cpu"."""
+_OF_PYTORCH = ("auto", "mps", "xpu", "npu", "hpu", "xla")
+"""More names that PyTorch or its extensions take, beside "cuda" and "cpu"."""
 
 _FOR_SDPOSE = ("cuda", "cpu", "tensorrt")
 """Devices that do not concern the preview and the detectors: PyTorch has the first two, and TensorRT would build an
@@ -101,6 +101,12 @@ def only_onnx(device: Any) -> str | None:
     """The device, if it is for the preview and the detectors too: OpenVINO and others that PyTorch does not have."""
     name = str(device).partition(":")[0]
     return str(device) if name in DEVICES and name not in _FOR_SDPOSE else None
+
+
+def for_pytorch(device: Any) -> Any:
+    """The device for a detector that runs in PyTorch; None, its default, for one that only ONNX files run on."""
+    name = str(device).partition(":")[0]
+    return None if only_onnx(device) or name in ("auto", "tensorrt") else device
 
 
 def for_small_models(device: Any) -> str | None:

@@ -23,7 +23,7 @@ from ..errors import InputError, SDPoseError, counted, on_one_line, restated
 from ..estimation.loading import load_estimator
 from ..estimation.options import COMPILE_MODES, EstimatorOptions
 from ..images import MAX_PIXELS
-from ..onnx_devices import device_names, only_onnx
+from ..onnx_devices import device_names
 from ..options import options_among
 from ..streams import log_to_stderr
 
@@ -250,7 +250,7 @@ def _detector_options(args: argparse.Namespace) -> DetectorOptions:
     return DetectorOptions(
         threshold=args.detector_threshold, max_people=args.max_people, min_size=args.min_size,
         sure_only=args.sure_only, min_person_score=args.min_person_score, download=args.download,
-        device=only_onnx(args.device),
+        device=args.device,
     )  # fmt: skip
 
 

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from ..dependencies import require
-from ..errors import CheckpointError, DownloadError, one_line
+from ..errors import CheckpointError, DownloadError, InputError, one_line
 from ..images import check_image
 from ..texts import read_json
 from ..transformers_files import commit_of, damage, from_cache_or_hub, read_config
@@ -85,6 +85,7 @@ class DetrDetector:
 
     Raises:
         CheckpointError: another type of model, weights missing or damaged, or no class "person".
+        InputError: PyTorch cannot use the device.
         DownloadError: it is not in the local cache, and may not be downloaded; the hub does not have it or cannot be
             reached.
         MissingDependency: torch or transformers is not installed.
@@ -97,7 +98,7 @@ class DetrDetector:
         self._local = os.path.isdir(name)
         torch = require("torch", f"the detector {name}")
         require("transformers", f"the detector {name}")
-        self.device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+        self.device = _usable(torch, device or ("cuda" if torch.cuda.is_available() else "cpu"))
         self.model, self.preparation = from_cache_or_hub(self._load, name, download=download)
         kind = self.model.config.model_type
         self.name = f"{Path(name).name if self._local else name} ({kind}), torch on {self.device.type}"
@@ -166,6 +167,15 @@ class DetrDetector:
                 f"the detector {name!r} is neither a folder nor whole in the local Hugging Face cache: check the name, "
                 "or add --download to fetch it (in Python: download=True)"
             ) from error
+
+
+def _usable(torch: Any, device: Any) -> Any:
+    """The device as a torch.device. Raises `InputError` if PyTorch cannot use it here."""
+    try:
+        return torch.empty(0, device=device).device
+    except (RuntimeError, AssertionError, ImportError) as error:  # as PyTorch says it for CUDA and for extensions
+        found = f"device {str(device)!r} cannot be used by PyTorch {torch.__version__} here ({one_line(error)})"
+        raise InputError(f"{found}: choose cpu, or leave the device out") from None
 
 
 def person_class(id2label: Mapping[int, str], source: str) -> int:

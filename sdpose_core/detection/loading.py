@@ -8,7 +8,7 @@ from typing import Any
 
 from ..errors import InputError
 from ..network import is_hub_name
-from ..onnx_devices import for_small_models, only_onnx
+from ..onnx_devices import for_pytorch, for_small_models
 from ..options import with_settings
 from .art_detector import resolved
 from .detr import DetrDetector
@@ -54,7 +54,7 @@ def _load(name_or_path: str | Path, options: DetectorOptions) -> PersonDetector:
     if name.lower().endswith(".onnx"):
         return YoloxDetector(name_or_path, limits, device=for_small_models(device), backend=options.backend)
     if (name and os.path.isdir(name)) or is_hub_name(name):
-        return DetrDetector(name, limits, device=None if only_onnx(device) else device, download=options.download)
+        return DetrDetector(name, limits, device=for_pytorch(device), download=options.download)
     if (parent := os.path.dirname(name)) and os.path.isdir(parent):
         raise InputError(f"unknown detector {name!r}: {parent} has no such folder")
     raise InputError(

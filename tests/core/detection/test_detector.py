@@ -20,6 +20,7 @@ from sdpose_core.detection.people import DetectorOptions, Limits
 from sdpose_core.detection.yolox import EMBEDDED_YOLOX, YoloxDetector, decode_yolox, grid, letterbox, strides_of
 from sdpose_core.errors import CheckpointError, DownloadError, InputError, MissingDependency
 from sdpose_core.images import read_image
+from sdpose_core.onnx_devices import for_pytorch
 from sdpose_core.onnx_engines import Port
 
 ASTRONAUT = read_image(DATA / "astronaut.png")
@@ -233,6 +234,21 @@ class FakeModel:
 def test_a_device_that_nobody_knows_is_refused() -> None:
     with pytest.raises(InputError, match="device 'opnvino': for ONNX files choose one of auto, cuda"):
         load_detector("yolox", device="opnvino")
+
+
+@pytest.mark.parametrize(
+    ("device", "passed_on"),
+    [(None, None), ("auto", None), ("openvino:gpu", None), ("directml", None), ("tensorrt:1", None), ("cpu", "cpu"),
+     ("cuda:1", "cuda:1"), ("mps", "mps")],
+)  # fmt: skip
+def test_a_detector_in_pytorch_gets_the_devices_that_pytorch_has(device: str | None, passed_on: str | None) -> None:
+    assert for_pytorch(device) == passed_on
+
+
+@pytest.mark.parametrize("device", ["meta9", "cuda:99", "hpu"])
+def test_a_device_that_pytorch_cannot_use_is_one_sentence(folders: dict[str, Path], device: str) -> None:
+    with pytest.raises(InputError, match=rf"device '{device}' cannot be used by PyTorch .*: choose cpu, or leave"):
+        load_detector(folders["d_fine"], device=device)
 
 
 @pytest.fixture

@@ -355,6 +355,19 @@ KINDS = {
 }  # fmt: skip
 
 
+def test_without_a_compiler_one_line_says_so_before_the_first_step(
+    data: Path, base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def failing(_function: object) -> object:
+        raise RuntimeError("InvalidCxxCompiler: No working C++ compiler")
+
+    monkeypatch.setattr(torch, "compile", failing)
+    assert main([*command(data, base, tmp_path / "run"), "--hardware.compile", "on"]) == 1
+    last = capsys.readouterr().err.splitlines()[-1]
+    assert "compile needs a C++ compiler" in last and last.endswith("install that, or turn compile off")
+    assert not (tmp_path / "run" / "weights").exists()
+
+
 @pytest.mark.slow  # trains twice
 @pytest.mark.parametrize("kind", KINDS)
 def test_resumed_is_bit_equal(
@@ -363,6 +376,7 @@ def test_resumed_is_bit_equal(
     if kind == "8 bits":
         pytest.importorskip("bitsandbytes", reason="bitsandbytes is not installed: pip install bitsandbytes")
     # traced, and run without the minutes that its C++ takes to compile
+    monkeypatch.setattr("sdpose_training.fit.precision.need_compiler", lambda device: None)
     compile_ = torch.nn.Module.compile
     monkeypatch.setattr(torch.nn.Module, "compile", lambda self, **how: compile_(self, backend="aot_eager", **how))
     line = command(data, base, tmp_path / "run", *KINDS[kind], "--checkpoints.every", "2")

@@ -16,6 +16,7 @@ from sdpose_core.checkpoints.loading import from_state
 from sdpose_core.checkpoints.published import find_weights, identify
 from sdpose_core.errors import InputError
 from sdpose_core.files import atomic_write
+from sdpose_core.model.compiling import need_compiler
 from sdpose_core.model.devices import DTYPES
 from sdpose_core.model.encoder_config import EncoderConfig
 from sdpose_core.model.folding import fold_constants
@@ -130,7 +131,10 @@ def first_student(recipe: StudentRecipe, latent_channels: int) -> tuple[AnyEncod
 
 
 def set_precision(teacher: nn.Module, student: nn.Module, recipe: DistillRecipe, device: torch.device) -> None:
-    """Dtypes of the frozen teacher, checkpointing and compilation; the teacher goes to the device."""
+    """Dtypes of the frozen teacher, checkpointing and compilation; the teacher goes to the device.
+
+    Raises `MissingDependency` if `torch.compile` does not work there.
+    """
     hardware = recipe.hardware
     assert isinstance(teacher, SDPose)
     if device.type != "cpu":
@@ -145,6 +149,7 @@ def set_precision(teacher: nn.Module, student: nn.Module, recipe: DistillRecipe,
         for part in (teacher, student):
             part.to(memory_format=torch.channels_last)
     if hardware.compile:
+        need_compiler(device)
         teacher.unet.compile(dynamic=False)
 
 

@@ -7,6 +7,7 @@ from accelerate import Accelerator
 from accelerate.utils import DistributedDataParallelKwargs, DistributedType
 
 from sdpose_core.errors import InputError
+from sdpose_core.model.compiling import need_compiler
 from sdpose_core.model.devices import DTYPES
 from sdpose_core.model.network import SDPose
 from sdpose_training.recipe.recipe import Recipe
@@ -37,7 +38,7 @@ def check_precision(recipe: Recipe, accelerator: Accelerator) -> None:
 def set_precision(model: SDPose, recipe: Recipe, device: str) -> None:
     """Set up dtypes, checkpointing and compilation, before accelerate wraps the model and moves it to the device.
 
-    `device`: its type, "cuda" or "cpu".
+    `device`: its type, "cuda" or "cpu". Raises `MissingDependency` if `torch.compile` does not work there.
     """
     hardware = recipe.hardware
     if model.vae_is_frozen and device != "cpu":
@@ -49,6 +50,7 @@ def set_precision(model: SDPose, recipe: Recipe, device: str) -> None:
     if hardware.channels_last:
         model.to(memory_format=torch.channels_last)
     if hardware.compile:
+        need_compiler(torch.device(device))
         # one graph per size; with free sizes, PyTorch 2.13 cannot compile the backward pass of the VAE
         model.unet.compile(dynamic=False)
     model.train()

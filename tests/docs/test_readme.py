@@ -95,6 +95,9 @@ def test_every_other_command_is_known() -> None:
     benchmarks = {
         "python benchmarks/memory_of_many_runs.py",
         "python benchmarks/art_people/measure.py --packages FOLDER --half held --model preview-body",
+        'PYTHONPATH=tests/support python -c "from pathlib import Path; import tiny; '
+        "tiny.make_checkpoint(Path('tiny.safetensors'))\"",
+        "python benchmarks/preview_speed.py --shifts --device openvino --model tiny.onnx",
         "benchmarks/gpu_table.sh --out card",
         "benchmarks/gpu_table.sh --out card --weights W.safetensors --picture a.jpg --data.root people --write-docs",
         "benchmarks/gpu_table.sh --out try --device cpu --tiny",

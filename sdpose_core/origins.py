@@ -46,6 +46,8 @@ T = TypeVar("T")
 AUTO = "auto"
 """The dtype of a request that leaves it to the machine."""
 
+_DTYPES = {"fp32": "float32", "bf16": "bfloat16", "fp16": "float16"}
+
 SAMPLES, SAMPLE_BYTES = 256, 4096
 """Blocks of a weights file that its fingerprint covers: two trained models differ in nearly every block."""
 
@@ -109,14 +111,24 @@ class Origin:
         return plain(self.source) == plain(source)
 
 
+def dtype_name(dtype: Any) -> str:
+    """torch's name of a dtype, as in the `meta` of results; "auto" for None."""
+    name = AUTO if dtype is None else str(dtype).removeprefix("torch.")
+    return _DTYPES.get(name, name)
+
+
 def _with_dtype(settings: Mapping[str, Any], meta: Mapping[str, Any], asked: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Settings of poses with this `meta`, where a dtype "auto" is what computed them if a dtype is asked for."""
-    found, wanted = (_part(_part(tree, "estimator"), "dtype") for tree in (settings, asked))
-    computed = _part(_part(meta, "settings"), "dtype")
-    if found != AUTO or wanted in (AUTO, None) or computed is None:
+    """Settings of poses with this `meta`, where a dtype "auto" is what computed them if a dtype is asked for.
+
+    Files that were written before the names were torch's have None for "auto", or "fp32".
+    """
+    estimator, wanted = _part(settings, "estimator"), _part(_part(asked, "estimator"), "dtype")
+    if wanted is None or not isinstance(estimator, Mapping) or "dtype" not in estimator:
         return settings
-    dtype = computed if computed == wanted else f"{AUTO}: {computed}"
-    return {**settings, "estimator": {**settings["estimator"], "dtype": dtype}}
+    found, computed = dtype_name(estimator["dtype"]), _part(_part(meta, "settings"), "dtype")
+    if AUTO == found != wanted and computed is not None:
+        found = computed if computed == wanted else f"{AUTO}: {computed}"
+    return {**settings, "estimator": {**estimator, "dtype": found}}
 
 
 def _part(tree: Any, name: str) -> Any:

@@ -158,6 +158,17 @@ def kind_of(path: Path) -> Literal["safetensors", "pickle"]:
     )
 
 
+def starts_as_safetensors(path: Path) -> bool:
+    """Whether a file begins as safetensors do: the length of a header, and the header, which is JSON."""
+    try:
+        if not path.is_file():  # a pipe would wait
+            return False
+        with path.open("rb") as handle:
+            return handle.read(9)[8:] == b"{"
+    except OSError:
+        return False
+
+
 def _check_zip(path: Path) -> None:
     """Raise `CheckpointError` for a zip file that torch did not write."""
     try:

@@ -18,7 +18,7 @@ from ..estimation.loading import chosen_weights
 from ..estimation.options import EstimatorOptions
 from ..estimation.preview import PREVIEWS
 from ..files import why_missing
-from ..origins import AUTO, Origin, file_identity, weights_fingerprint
+from ..origins import Origin, dtype_name, file_identity, weights_fingerprint
 from ..resumable import plain
 from .clip_options import ClipOptions
 
@@ -30,9 +30,6 @@ _RUNNING = {"device", "batch_size", "compile", "channels_last", "providers"}
 
 _AFTERWARDS = ("clean", "min_track", "person")
 """Settings of a clip that are applied to its finished chunks."""
-
-
-_DTYPES = {"fp32": "float32", "bf16": "bfloat16", "fp16": "float16"}
 
 
 def models_asked(
@@ -55,8 +52,8 @@ def models_asked(
         InputError: a file cannot be read.
     """
     estimator = {field.name: getattr(options, field.name) for field in fields(options) if field.name not in _RUNNING}
-    estimator["dtype"] = _dtype(options.dtype) or AUTO
-    estimator["vae_dtype"] = _dtype(options.vae_dtype)
+    estimator["dtype"] = dtype_name(options.dtype)
+    estimator["vae_dtype"] = None if options.vae_dtype is None else dtype_name(options.vae_dtype)
     if options.tiny_encoder is not None:
         estimator["tiny_encoder"] = weights_fingerprint([Path(options.tiny_encoder)])
     asked: dict[str, Any] = {"model": model if isinstance(model, Mapping) else _model(model), "estimator": estimator}
@@ -64,12 +61,6 @@ def models_asked(
         return plain({**asked, "boxes": file_identity(boxes)})
     found = {"model": _detector(detector), **asdict(limits.limits()), **limits.confirming()}
     return plain({**asked, "detector": found})
-
-
-def _dtype(dtype: Any) -> str | None:
-    """torch's name of a dtype, as in the `meta` of results; None stays."""
-    name = str(dtype).removeprefix("torch.")
-    return None if dtype is None else _DTYPES.get(name, name)
 
 
 def _model(name_or_path: str | Path) -> str | dict[str, Any]:

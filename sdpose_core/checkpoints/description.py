@@ -8,15 +8,18 @@ from typing import Any
 
 from ..dependencies import require
 from ..errors import CheckpointError, counted
-from ..tensor_files import Tensors, some
+from ..tensor_files import PICKLES, Tensors, some, starts_as_safetensors
 from .reading import damage_named, opened
 
 NOT_CHECKED = "names and shapes only; --check reads all values"
 
 
 def are_weights(path: Path) -> bool:
-    """Whether this looks like weights: a safetensors file, or a folder in diffusers' layout."""
-    return path.suffix.lower() == ".safetensors" or all((path / part).is_dir() for part in ("unet", "decoder"))
+    """Whether this looks like weights, by suffix or content: a safetensors file, a pickle, or a folder in diffusers'
+    layout."""
+    if path.is_dir():
+        return all((path / part).is_dir() for part in ("unet", "decoder"))
+    return path.suffix.lower() in (".safetensors", *PICKLES) or starts_as_safetensors(path)
 
 
 def describe_weights(path: Path, *, check: bool = False) -> dict[str, Any]:
@@ -25,7 +28,7 @@ def describe_weights(path: Path, *, check: bool = False) -> dict[str, Any]:
     With `check`, all values are read: "all_zero" names the matrices and kernels that are zero, which training never
     leaves (but a download with holes).
 
-    Raises `CheckpointError` for other files, and with `check` for values that are not finite.
+    Raises `CheckpointError` for other files, pickles too, and with `check` for values that are not finite.
     """
     require("torch", "reading weights")
     with opened(path) as found:

@@ -66,7 +66,8 @@ class CommandParser(argparse.ArgumentParser):
                 continue
             choices = [str(choice) for choice in action.choices or ()]
             [following] = words[number + 1 : number + 2] or [""]
-            is_value = following in choices or (did_you_mean(following, choices) and not os.path.lexists(following))
+            meant = did_you_mean(following.lower(), choices) and not os.path.lexists(following)
+            is_value = following in choices or meant
             yield text if is_value else f"{text}={action.const}"
 
     def _option_named(self, text: str) -> argparse.Action | None:

@@ -97,6 +97,11 @@ def test_another_origin_is_refused(meta, reason, tmp_path):
         ("float32", "float32", "float32", None),
         ("float32", "auto", "float32", "estimator.dtype was 'float32', now 'auto'"),
         ("float32", "bfloat16", "float32", "estimator.dtype was 'float32', now 'bfloat16'"),
+        (None, "auto", "float32", None),  # as it was written before
+        (None, "float32", "float32", None),
+        (None, "bfloat16", "float32", "estimator.dtype was 'auto: float32', now 'bfloat16'"),
+        ("fp32", "float32", "float32", None),
+        ("fp32", "bfloat16", "float32", "estimator.dtype was 'float32', now 'bfloat16'"),
     ],
 )
 def test_auto_takes_any_of_its_choices_and_a_dtype_what_was_computed_in_it(asked, now, computed, reason):

@@ -419,6 +419,22 @@ def test_grey_and_cmyk_pictures_are_read_as_rgb(tmp_path: Path) -> None:
         assert np.abs(read_picture(tmp_path / "a.jpg", (60, 40)).astype(int) - picture).mean() < 5
 
 
+def test_a_transparent_picture_is_not_turned_if_its_stored_size_is_annotated(tmp_path: Path) -> None:
+    from PIL import Image
+
+    turned = Image.Exif()
+    turned[0x0112] = 6  # by 90 degrees
+    picture = np.full((40, 60, 4), (200, 100, 50, 255), np.uint8)
+    picture[:, :30, 3] = 0
+    Image.fromarray(picture).save(tmp_path / "a.png", exif=turned)
+    assert read_picture(tmp_path / "a.png").shape == (60, 40, 3)
+    stored = read_picture(tmp_path / "a.png", (60, 40))
+    assert stored.shape == (40, 60, 3)
+    assert (stored[:, :30] == 255).all() and (stored[:, 30:] == (200, 100, 50)).all()
+    with pytest.raises(InputError, match="40 x 60 pixels, annotated as 30 x 40"):
+        read_picture(tmp_path / "a.png", (30, 40))
+
+
 @pytest.mark.parametrize("suffix", ["png", "webp"])
 def test_transparent_pixels_are_white_as_at_inference(tmp_path: Path, suffix: str) -> None:
     from PIL import Image

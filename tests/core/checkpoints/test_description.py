@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
+import shutil
 from pathlib import Path
 
 import pytest
+import torch
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from tiny import SMALL, make_checkpoint
@@ -57,6 +60,29 @@ def test_values_are_read_only_if_asked(weights: Path, tmp_path: Path, capsys: py
         assert main(["info", damaged, "--check"]) == 1
         [line] = capsys.readouterr().err.splitlines()
         assert f"damaged.safetensors: NaN or infinity in 1 tensor ({KERNEL}" in line
+
+
+@pytest.mark.parametrize("name", ["weights", "weights.bin", "WEIGHTS.SAFETENSORS"])
+def test_weights_of_any_suffix_are_described(
+    weights: Path, name: str, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    shutil.copyfile(weights, tmp_path / name)
+    assert main(["info", str(tmp_path / name)]) == 0
+    assert "keypoint set: coco_17\n" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("suffix", [".pth", ".pt", ".ckpt"])
+def test_a_pickle_is_to_be_converted(suffix: str, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    torch.save({"x": torch.zeros(1)}, tmp_path / f"weights{suffix}")
+    assert main(["info", str(tmp_path / f"weights{suffix}")]) == 1
+    assert f"convert it with 'sdpose convert weights{suffix}" in capsys.readouterr().err
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no named pipes")
+def test_a_pipe_is_not_waited_for(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    assert main(["info", str(tmp_path / "pipe")]) == 1
+    assert "is not a regular file" in capsys.readouterr().err
 
 
 def test_other_files_are_one_line(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:

@@ -199,6 +199,7 @@ def test_the_other_examples_are_understood(name: str) -> None:
         (["image", "a.png", "--xyzzy=3"], "unknown option '--xyzzy=3': 'sdpose image --help-all' lists the options"),
         (["image", "a.png", "--crop", "afine"], "argument --crop: unknown value 'afine': did you mean 'affine'?"),
         (["image", "a.png", "--compile", "max-autotun"], "unknown value 'max-autotun': did you mean 'max-autotune'?"),
+        (["image", "a.png", "--compile", "MAX-AUTOTUNE"], "unknown value 'MAX-AUTOTUNE'"),
         (["image", "--compile"], "the following arguments are required: INPUT"),
         (["export", "a.npz", "--to", "animate_anione"], "did you mean 'animate_anyone'?"),
         (["export", "a.npz", "--to", "?"], "choose from animate_anyone, open_animate_anyone"),

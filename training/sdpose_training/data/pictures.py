@@ -10,7 +10,7 @@ import numpy as np
 
 from sdpose_core import inputs
 from sdpose_core.errors import InputError, reason_of
-from sdpose_core.images import IMAGE_SUFFIXES, is_transparent, of_picture, read_image
+from sdpose_core.images import IMAGE_SUFFIXES, is_transparent, of_picture, read_image, to_rgb
 
 COMMON_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp")
 """Suffixes of pictures that a seed chooses from. Fixed, so that the same seed always chooses the same pictures."""
@@ -51,9 +51,12 @@ def read_picture(path: Path, size: tuple[int, int] | None = None) -> np.ndarray:
         raise InputError(f"{path}: {reason_of(error)}") from None
     if not data.startswith(_JPEG) and of_picture(path, is_transparent, False):
         image = read_image(path)
-        if size is not None and image.shape[1::-1] != tuple(size):
+        if size is None or image.shape[1::-1] == tuple(size):
+            return image
+        stored = of_picture(path, to_rgb, None)
+        if stored is None or stored.shape[1::-1] != tuple(size):
             raise _other_size(path, image, size)
-        return image
+        return stored
     image = _decoded(data, cv2.IMREAD_COLOR)
     if image is None:
         raise InputError(f"{path}: the picture is damaged or truncated ({len(data):,} bytes)")

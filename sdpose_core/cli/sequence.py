@@ -165,6 +165,11 @@ def describe_file(
     to distrust, or what `describe_weights` finds. Raises `InputError`, and for weights `CheckpointError`."""
     if are_weights(path):
         return {"file": str(path)} | describe_weights(path, check=check)
+    if path.suffix.lower() == ".onnx" and path.is_file():
+        raise InputError(
+            f"{path} is an ONNX file: info reads poses, videos and weights in safetensors files; `sdpose image --model "
+            f"{path}` runs an exported SDPose"
+        )
     if path.suffix.lower() == ".npz" or is_pose_json(path):
         sequence = read_sequence(path, canvas, frame_rate)
         found = {"file": str(path)} | describe_sequence(sequence)

@@ -90,3 +90,12 @@ def test_other_files_are_one_line(tmp_path: Path, capsys: pytest.CaptureFixture)
     assert main(["info", str(tmp_path / "x.safetensors")]) == 1
     assert main(["info", str(tmp_path / "missing.safetensors")]) == 1
     assert len(capsys.readouterr().err.splitlines()) == 2
+
+
+def test_an_onnx_file_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "a.onnx").write_bytes(b"\x08\x08")
+    assert main(["info", str(tmp_path / "a.onnx")]) == 1
+    [line] = capsys.readouterr().err.splitlines()
+    assert "a.onnx is an ONNX file: info reads poses, videos and weights" in line
+    assert main(["info", str(tmp_path / "b.onnx")]) == 1
+    assert "b.onnx" in (error := capsys.readouterr().err) and "is an ONNX file" not in error

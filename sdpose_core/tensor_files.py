@@ -164,7 +164,8 @@ def starts_as_safetensors(path: Path) -> bool:
         if not path.is_file():  # a pipe would wait
             return False
         with path.open("rb") as handle:
-            return handle.read(9)[8:] == b"{"
+            head = handle.read(9)
+        return head[8:] == b"{" and int.from_bytes(head[:8], "little") <= MAX_HEADER  # not a text with a brace there
     except OSError:
         return False
 

@@ -15,6 +15,7 @@ from tiny import SMALL, make_checkpoint
 
 from sdpose_core.checkpoints.layouts import convert
 from sdpose_core.cli.main import main
+from sdpose_core.tensor_files import starts_as_safetensors
 
 KERNEL = "unet.mid_block.resnets.0.conv1.weight"
 
@@ -99,3 +100,9 @@ def test_an_onnx_file_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str
     assert "a.onnx is an ONNX file: info reads poses, videos and weights" in line
     assert main(["info", str(tmp_path / "b.onnx")]) == 1
     assert "b.onnx" in (error := capsys.readouterr().err) and "is an ONNX file" not in error
+
+
+def test_a_text_with_a_brace_in_the_ninth_place_is_no_weights(tmp_path: Path, weights: Path) -> None:
+    (tmp_path / "a.json").write_text('{"p": [ {"keypoints": []}]}')
+    assert (tmp_path / "a.json").read_text()[8] == "{"
+    assert not starts_as_safetensors(tmp_path / "a.json") and starts_as_safetensors(weights)

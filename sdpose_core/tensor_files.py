@@ -158,6 +158,14 @@ def kind_of(path: Path) -> Literal["safetensors", "pickle"]:
     )
 
 
+def all_finite(values: torch.Tensor) -> bool:
+    """Whether a tensor holds no NaN and no infinity."""
+    import torch
+
+    known = values if values.dtype.itemsize > 1 else values.float()  # fp8 has no minimum
+    return not (values.is_floating_point() and values.numel()) or bool(torch.stack(known.aminmax()).isfinite().all())
+
+
 def starts_as_safetensors(path: Path) -> bool:
     """Whether a file begins as safetensors do: the length of a header, and the header, which is JSON."""
     try:

@@ -8,7 +8,7 @@ from typing import Any
 
 from ..dependencies import require
 from ..errors import CheckpointError, counted
-from ..tensor_files import PICKLES, Tensors, some, starts_as_safetensors
+from ..tensor_files import PICKLES, Tensors, all_finite, some, starts_as_safetensors
 from .reading import damage_named, opened
 
 NOT_CHECKED = "names and shapes only; --check reads all values"
@@ -49,7 +49,7 @@ def _zeros(path: Path, tensors: Tensors) -> dict[str, list[str]]:
     damaged, zero = [], []
     for name, shape in tensors.shapes.items():
         values = tensors.read(name)
-        if not values.isfinite().all():
+        if not all_finite(values):
             damaged.append(name)
         elif len(shape) > 1 and not values.any():
             zero.append(name)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from ..errors import CheckpointError, InputError
 from ..model.config import SDPoseConfig, UNetConfig, VAEConfig
-from ..tensor_files import Shapes, read_json, shape_problems, some
+from ..tensor_files import Shapes, all_finite, read_json, shape_problems, some
 from . import names as keys
 from .adapters import ADAPTER_KEYS, Adapter
 from .fusion import described_levels
@@ -238,13 +238,7 @@ def save_adapter(
 
 def _damage(state: Mapping[str, torch.Tensor]) -> str:
     """Which tensors hold values that are not numbers; "" if none does."""
-    import torch
-
-    names = []
-    for name, value in state.items():
-        known = value if value.dtype.itemsize > 1 else value.float()  # fp8 has no minimum
-        if value.is_floating_point() and value.numel() and not torch.isfinite(torch.stack(known.aminmax())).all():
-            names.append(name)
+    names = [name for name, value in state.items() if not all_finite(value)]
     return f"{len(names)} of {len(state)} tensors hold NaN or infinity ({some(names)})" if names else ""
 
 

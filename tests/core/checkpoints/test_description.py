@@ -106,3 +106,13 @@ def test_a_text_with_a_brace_in_the_ninth_place_is_no_weights(tmp_path: Path, we
     (tmp_path / "a.json").write_text('{"p": [ {"keypoints": []}]}')
     assert (tmp_path / "a.json").read_text()[8] == "{"
     assert not starts_as_safetensors(tmp_path / "a.json") and starts_as_safetensors(weights)
+
+
+def test_all_values_of_fp8_weights_are_read(weights: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with safe_open(weights, "pt") as file:
+        metadata = file.metadata()
+    tensors = load_file(weights)
+    tensors[KERNEL] = tensors[KERNEL].to(torch.float8_e4m3fn)
+    save_file(tensors, tmp_path / "fp8.safetensors", metadata)
+    assert main(["info", str(tmp_path / "fp8.safetensors"), "--check"]) == 0
+    assert "all values are finite" in capsys.readouterr().out

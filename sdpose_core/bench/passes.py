@@ -13,7 +13,7 @@ from ..errors import one_line
 from ..estimation.crop_jobs import is_out_of_memory
 from .measure import cost_key, current, gemm_rates, timed
 from .modes import MODES, Mode
-from .processes import free_memory, peak_memory
+from .processes import forget_peak_memory, free_memory, peak_memory
 from .settings import Settings
 
 if TYPE_CHECKING:
@@ -92,7 +92,9 @@ def _steps(way: str, settings: Settings, mode: Mode) -> list[Stage]:
     from .ways import build
 
     device, _ = settings.resolve()
-    return build(way, settings.config_in(mode), device, mode, weights=settings.weights, picture=settings.picture)
+    steps = build(way, settings.config_in(mode), device, mode, weights=settings.weights, picture=settings.picture)
+    forget_peak_memory()
+    return steps
 
 
 def _choose_tf32(way: str) -> None:

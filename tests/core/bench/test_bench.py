@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import dataclasses
 import json
+import os
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +17,7 @@ from sdpose_core.bench import run as bench_run
 from sdpose_core.bench import ways as bench_ways
 from sdpose_core.bench.modes import MODES, Mode, default_modes, parse_counts, parse_modes
 from sdpose_core.bench.passes import fastest, measure_way, warm_up
-from sdpose_core.bench.processes import in_own_process, peak_memory
+from sdpose_core.bench.processes import forget_peak_memory, in_own_process, peak_memory
 from sdpose_core.bench.run import CONFIGS, Settings, _differences, count_gflop
 from sdpose_core.cli.main import main
 from sdpose_core.errors import InputError
@@ -347,6 +348,15 @@ def test_peak_memory_is_of_one_process() -> None:
     if measured is None:
         pytest.skip("peak memory is not known on this system")
     assert measured < 320e6 + 50e6
+
+
+@pytest.mark.skipif(not os.access("/proc/self/clear_refs", os.W_OK), reason="only Linux can forget a process's peak")
+def test_a_peak_is_forgotten() -> None:
+    assert np.ones(40_000_000).sum() == 40_000_000  # 320 MB, for a moment
+    before = peak_memory(CPU)
+    forget_peak_memory()
+    after = peak_memory(CPU)
+    assert before is not None and after is not None and after < before - 300e6
 
 
 @pytest.mark.parametrize(("change", "words"), [

@@ -43,7 +43,7 @@ def models_asked(
 
     Args:
         model: as for `load_estimator`; or, for a model that is loaded, what identifies it.
-        options: those that do not change a result are left out.
+        options: those that do not change a result are left out; the preview has none that does.
         detector, limits: as for `load_detector`.
         boxes: a file of boxes, which replaces the detector.
 
@@ -51,12 +51,15 @@ def models_asked(
         CheckpointError: the weights are missing.
         InputError: a file cannot be read.
     """
+    asked: dict[str, Any] = {"model": model if isinstance(model, Mapping) else _model(model)}
+    if asked["model"] in PREVIEWS:
+        options = EstimatorOptions()
     estimator = {field.name: getattr(options, field.name) for field in fields(options) if field.name not in _RUNNING}
     estimator["dtype"] = dtype_name(options.dtype)
     estimator["vae_dtype"] = None if options.vae_dtype is None else dtype_name(options.vae_dtype)
     if options.tiny_encoder is not None:
         estimator["tiny_encoder"] = weights_fingerprint([Path(options.tiny_encoder)])
-    asked: dict[str, Any] = {"model": model if isinstance(model, Mapping) else _model(model), "estimator": estimator}
+    asked["estimator"] = estimator
     if boxes is not None:
         return plain({**asked, "boxes": file_identity(boxes)})
     found = {"model": _detector(detector), **asdict(limits.limits()), **limits.confirming()}

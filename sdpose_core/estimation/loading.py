@@ -37,7 +37,8 @@ def load_estimator(
         name_or_path: "auto" (SDPose weights if this machine has them, whole body before body; otherwise the preview,
             as the log and every result say), "preview" (the embedded models, 133 points), "preview-body" (17 points),
             "body", "wholebody", or the path of a checkpoint or of an ONNX file made by `export_onnx`.
-        options: how to load and run it; the preview ignores them, but for a device such as "openvino".
+        options: how to load and run it; the preview takes a device such as "openvino", and
+            names the others that were given, which it ignores.
         search: more folders in which to look for weights.
         settings: fields of `EstimatorOptions` by name; they replace those of `options`.
 
@@ -51,6 +52,8 @@ def load_estimator(
     if path is None:
         if why:
             log.info("%s", why)
+        if ignored := [name.replace("_", "-") for name in options.changed() if name != "device"]:
+            log.warning("the preview runs as it is, without these options: %s", ", ".join(ignored))
         body_only = str(name_or_path) == "preview-body"
         return PreviewEstimator(body_only=body_only, note=why or None, device=options.device)
     if path.name.lower().endswith(".onnx"):

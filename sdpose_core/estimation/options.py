@@ -66,6 +66,10 @@ class EstimatorOptions:
         if self.compile and self.compile not in COMPILE_MODES:
             raise InputError(f"compile: found {self.compile!r}, expected one of {', '.join(COMPILE_MODES)}")
 
+    def changed(self) -> list[str]:
+        """Names of the options that differ from their default."""
+        return [f.name for f in fields(self) if getattr(self, f.name) != f.default]
+
     def fixed_by_export(self) -> list[str]:
         """Names of the options that differ from their default although an ONNX export fixes them."""
-        return [f.name for f in fields(self) if _KEY in f.metadata and getattr(self, f.name) != f.default]
+        return [f.name for f in fields(self) if _KEY in f.metadata and f.name in self.changed()]

@@ -88,7 +88,7 @@ def blocks_are_faster(width: int, dtype: torch.dtype) -> bool:
     """
     if not is_native(dtype) or not has_avx512():
         return False
-    rows, tokens = max(2 * QUERIES_AT_ONCE, 256 * torch.get_num_threads()), 4096
+    rows, tokens = max(4 * QUERIES_AT_ONCE, 256 * torch.get_num_threads()), 4096
     query, key, value = (
         torch.linspace(-1, 1, n * width, dtype=dtype, device="cpu").view(1, n, 1, -1) for n in (rows, tokens, tokens)
     )
@@ -221,4 +221,4 @@ def _head_in_bf16(query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, o
             scores[far] = product(torch.cat([rows[far], -(near + largest)[far]], dim=1), keys)
         if power != width**-0.5:
             scores *= width**-0.5 / power
-        answer.copy_(product(torch.softmax(scores, dim=1), columns))
+        answer.copy_(product(torch.softmax(scores, dim=1, out=scores), columns))

@@ -28,7 +28,10 @@ def no_weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv(name, str(tmp_path / "home"))
 
 
-def asked(model: Any = "preview", detector: Any = "yolox", boxes: Path | None = None, **options: Any) -> dict[str, Any]:
+WEIGHTS = {"bytes": 9, "sample": "0"}
+
+
+def asked(model: Any = WEIGHTS, detector: Any = "yolox", boxes: Path | None = None, **options: Any) -> dict[str, Any]:
     return models_asked(model, EstimatorOptions(**options), detector, DetectorOptions(), boxes)
 
 
@@ -45,6 +48,12 @@ def test_it_is_json_and_where_it_runs_does_not_count() -> None:
     assert asked(device="cuda:1", batch_size=3, compile=True, channels_last=True, providers=["x"]) == first
     for other in ({"flip_test": True}, {"crop": "stretch_demo"}, {"dtype": "fp16"}, {"input_size": (64, 64)}):
         assert asked(**other) != first
+
+
+def test_the_preview_has_none_of_these_options() -> None:
+    first = asked("preview")
+    for other in ({"flip_test": True}, {"crop": "stretch_demo"}, {"dtype": "fp16"}, {"input_size": (64, 64)}):
+        assert asked("preview", **other) == asked("auto", **other) == first
 
 
 def test_a_dtype_has_the_name_that_results_have() -> None:
@@ -102,19 +111,21 @@ def test_boxes_replace_the_detector(tmp_path: Path) -> None:
     assert asked(boxes=tmp_path / "boxes.json") == asked(boxes=tmp_path / "boxes.json", detector="full")
     assert asked() != asked(detector="full")
     limits = replace(DetectorOptions(), threshold=0.5)
-    assert models_asked("preview", EstimatorOptions(), "yolox", limits) != asked()
+    assert models_asked(WEIGHTS, EstimatorOptions(), "yolox", limits) != asked()
     faster = replace(DetectorOptions(), backend="cv2", device="cpu")
-    assert models_asked("preview", EstimatorOptions(), "yolox", faster) == asked()
+    assert models_asked(WEIGHTS, EstimatorOptions(), "yolox", faster) == asked()
 
 
-def test_the_commands_ask_for_what_their_options_say() -> None:
+def test_the_commands_ask_for_what_their_options_say(tmp_path: Path) -> None:
     def parse(*words: str) -> Any:
         return build_parser().parse_args([words[0], "a", "-o", "out", "--model", "preview", *words[1:]])
 
-    assert asked_models(parse("image")) == asked() == asked_clip_models(parse("video", "--max-people", "1"))
+    weights = str(folder_of_weights(tmp_path / "weights"))
+    preview = asked("preview")
+    assert asked_models(parse("image")) == preview == asked_clip_models(parse("video", "--max-people", "1"))
     assert asked_models(parse("image", "--max-people", "1"))["detector"]["max_people"] == 1
-    assert asked_models(parse("image", "--device", "cpu", "--batch-size", "2")) == asked()
-    assert asked_models(parse("image", "--flip-test"))["estimator"]["flip_test"] is True
+    assert asked_models(parse("image", "--device", "cpu", "--batch-size", "2")) == preview
+    assert asked_models(parse("image", "--model", weights, "--flip-test"))["estimator"]["flip_test"] is True
 
 
 def test_equal_drawings_are_equal() -> None:

@@ -184,6 +184,13 @@ def test_stopping_from_on_batch() -> None:
     assert model.batches == [1]
 
 
+def test_the_preview_names_the_options_that_it_ignores(caplog: pytest.LogCaptureFixture) -> None:
+    load_estimator("preview", device="cpu", dtype="auto")
+    assert not caplog.messages
+    load_estimator("preview", dtype="bf16", flip_test=True, batch_size=3)
+    assert caplog.messages == ["the preview runs as it is, without these options: batch-size, flip-test, dtype"]
+
+
 def test_options_are_given_as_an_object_by_name_or_both() -> None:
     options = EstimatorOptions(flip_test=True, dtype="auto")
     assert with_settings(options, {"batch_size": 3}, "estimator") == EstimatorOptions(batch_size=3, flip_test=True)

@@ -98,6 +98,8 @@ def test_every_other_command_is_known() -> None:
         'PYTHONPATH=tests/support python -c "from pathlib import Path; import tiny; '
         "tiny.make_checkpoint(Path('tiny.safetensors'))\"",
         "python benchmarks/preview_speed.py --shifts --device openvino --model tiny.onnx",
+        "python benchmarks/half_precision.py --checkpoint runs/synthetic/weights/best.safetensors "
+        "--data.root people --people 200",
         "benchmarks/gpu_table.sh --out card",
         "benchmarks/gpu_table.sh --out card --weights W.safetensors --picture a.jpg --data.root people --write-docs",
         "benchmarks/gpu_table.sh --out try --device cpu --tiny",

@@ -3,8 +3,7 @@
     python benchmarks/half_precision.py --checkpoint W.safetensors --data.root people [--device cuda] [--emulate]
 
 Prints AP (true boxes, no flip test), and in pixels of the picture how far confident points move. `--emulate` is for
-CPUs without bf16 instructions, on which bf16 takes a hundred times as long. "in blocks": with the attention that
-full-size models have on a CPU; a small model has too few tokens for it.
+CPUs without bf16 instructions, on which bf16 takes a hundred times as long.
 """
 
 from __future__ import annotations
@@ -15,7 +14,6 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
-from unittest import mock
 
 import numpy as np
 import torch
@@ -27,7 +25,7 @@ sys.path[:0] = [str(ROOT), str(ROOT / "training")]
 
 from sdpose_core.checkpoints.loading import load_sdpose
 from sdpose_core.codec.heatmaps import decode_dark_udp
-from sdpose_core.model import head, onednn
+from sdpose_core.model import head
 from sdpose_core.model.network import SDPose
 from sdpose_core.skeletons import KEYPOINT_SETS
 from sdpose_training.data.annotations import People, read_annotations, read_people
@@ -38,7 +36,7 @@ CONFIDENT = 0.3
 
 DTYPES = {
     "fp32": ("fp32", "fp32"), "bf16": ("bf16", "bf16"), "bf16, last layer too": ("bf16", "bf16"),
-    "bf16, VAE in fp32": ("bf16", "fp32"), "fp16": ("fp16", "fp16"), "bf16, in blocks": ("bf16", "bf16"),
+    "bf16, VAE in fp32": ("bf16", "fp32"), "fp16": ("fp16", "fp16"),
 }  # fmt: skip
 
 aten = torch.ops.aten
@@ -77,13 +75,11 @@ def main() -> None:
     print(f"{'':<20} {'AP':>6} {'median':>8} {'99%':>8} {'largest':>8}  px, of {len(people)} people")
     for name in dict.fromkeys(["fp32", *args.modes]):
         dtype, vae_dtype = DTYPES[name]
-        with in_blocks() if name.endswith("in blocks") else contextlib.nullcontext():
-            model = load_sdpose(args.checkpoint, dtype=dtype, vae_dtype=vae_dtype, device=args.device, fold=True)
+        model = load_sdpose(args.checkpoint, dtype=dtype, vae_dtype=vae_dtype, device=args.device, fold=True)
         last_layer = head.last_layer
         if name.endswith("last layer too"):
             head.last_layer = lambda layer, feature: layer(feature)
-        products = ProductsInFloat32() if args.emulate else contextlib.nullcontext()
-        with products, in_blocks() if name.endswith("in blocks") else contextlib.nullcontext():
+        with ProductsInFloat32() if args.emulate else contextlib.nullcontext():
             found = predict(model, people)
         head.last_layer = last_layer
         reference = reference or found
@@ -91,11 +87,6 @@ def main() -> None:
         figures = np.nanmedian(moved), np.nanpercentile(moved, 99), np.nanmax(moved)
         ap = 100 * average_precision(people, *found)["AP"]
         print(f"{name:<20} {ap:6.2f} " + " ".join(f"{figure:8.3f}" for figure in figures), flush=True)
-
-
-def in_blocks() -> contextlib.AbstractContextManager[Any]:
-    """Self-attention of any number of tokens is computed in blocks, as that of many tokens is on a CPU."""
-    return mock.patch.multiple(onednn, MIN_TOKENS_IN_BF16=1, blocks_are_faster=lambda _width, _dtype: True)
 
 
 @torch.no_grad()

@@ -72,4 +72,5 @@ class EstimatorOptions:
 
     def fixed_by_export(self) -> list[str]:
         """Names of the options that differ from their default although an ONNX export fixes them."""
-        return [f.name for f in fields(self) if _KEY in f.metadata and f.name in self.changed()]
+        fixed = {f.name for f in fields(self) if _KEY in f.metadata}
+        return [name for name in self.changed() if name in fixed]

@@ -2,16 +2,15 @@
 
 PyTorch multiplies float32 matrices with MKL and convolves with oneDNN. On an AMD EPYC with AVX512 (Zen 5), MKL is half
 as fast. So large linear layers run as 1 x 1 convolutions by oneDNN there, with channels-last weights and tensors.
-Attention among 12,288 tokens (in bf16 2,048) does so where a short measurement shows that it beats PyTorch's fused
-attention: on a Zen 5 it does, on a Zen 3 it takes twice as long. Wide 3 x 3 convolutions need fewer multiplications,
-see `winograd.py`. Packed weights and huge pages were measured and do not pay.
+Attention among 12,288 tokens does so where a short measurement shows that it beats PyTorch's fused attention: on a
+Zen 5 it does, on a Zen 3 it takes twice as long. Wide 3 x 3 convolutions need fewer multiplications, see `winograd.py`.
+Packed weights and huge pages were measured and do not pay.
 """
 
 from __future__ import annotations
 
 import functools
 import logging
-import math
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -37,15 +36,8 @@ log = logging.getLogger(__name__)
 MIN_ROWS = 64
 """Smaller products, such as those of the text's two tokens, stay with MKL."""
 
-MIN_TOKENS_IN_BF16 = 2048
-"""As `MIN_TOKENS`; in bf16, PyTorch's fused kernel is slower for fewer tokens already."""
-
 QUERIES_AT_ONCE = 384
 """Rows of attention scores in memory: 19 MB for 12,288 tokens in float32."""
-
-_KEYS_TO_ONE_SAMPLED = 8
-_NEAR_ZERO = 4.0
-"""Rows with a larger score, which some of the keys did not foretell, are multiplied again."""
 
 CLEARLY_FASTER = 1.2
 """Our attention must be this many times as fast as PyTorch's to be used: a near tie always gives the same choice."""
@@ -63,7 +55,7 @@ def optimize_for_cpu(model: SDPose) -> SDPose:
         if is_native(next(part.parameters()).dtype):
             channels_last(part)
     w, h = model.config.input_size
-    tokens, avx512 = (w // 8) * (h // 8), has_avx512()
+    has_many_tokens, avx512 = (w // 8) * (h // 8) >= MIN_TOKENS, has_avx512()
     for module in model.modules():
         if type(module) is nn.Linear and module.weight.dtype == torch.float32 and avx512:
             module.__class__ = OneDNNLinear
@@ -71,7 +63,7 @@ def optimize_for_cpu(model: SDPose) -> SDPose:
             module.__class__ = WinogradConv2d
         elif isinstance(module, Attention) and not isinstance(module.processor, MapAttention):
             width, dtype = module.inner_dim // module.heads, next(module.parameters()).dtype
-            if tokens >= min_tokens(dtype) and blocks_are_faster(width, dtype):
+            if has_many_tokens and blocks_are_faster(width, dtype):
                 set_processor(module, OneDNNAttention())
     return model
 
@@ -88,7 +80,7 @@ def blocks_are_faster(width: int, dtype: torch.dtype) -> bool:
     """
     if not is_native(dtype) or not has_avx512():
         return False
-    rows, tokens = max(4 * QUERIES_AT_ONCE, 256 * torch.get_num_threads()), 4096
+    rows, tokens = max(2 * QUERIES_AT_ONCE, 256 * torch.get_num_threads()), 4096
     query, key, value = (
         torch.linspace(-1, 1, n * width, dtype=dtype, device="cpu").view(1, n, 1, -1) for n in (rows, tokens, tokens)
     )
@@ -143,14 +135,9 @@ class OneDNNAttention(AttnProcessor2_0):
 def pays_for(hidden_states: torch.Tensor) -> bool:
     """Whether to compute self-attention in blocks: on a CPU, many tokens, no gradients, not compiled."""
     count = hidden_states.shape[2:].numel() if hidden_states.ndim == 4 else hidden_states.shape[1]
-    enough = count >= min_tokens(hidden_states.dtype)
+    known = hidden_states.dtype in (torch.float32, torch.bfloat16)
     running = not torch.is_grad_enabled() and not torch.compiler.is_compiling()  # which would unroll the blocks
-    return enough and hidden_states.device.type == "cpu" and running
-
-
-def min_tokens(dtype: torch.dtype) -> float:
-    """The smallest number of tokens whose self-attention is computed in blocks."""
-    return {torch.float32: MIN_TOKENS, torch.bfloat16: MIN_TOKENS_IN_BF16}.get(dtype, math.inf)
+    return known and hidden_states.device.type == "cpu" and count >= MIN_TOKENS and running
 
 
 def attend(
@@ -182,43 +169,19 @@ def heads_of(attn: Attention, tokens: torch.Tensor, read: torch.Tensor) -> list[
 
 
 def self_attention(query: torch.Tensor, key: torch.Tensor, value: torch.Tensor) -> torch.Tensor:
-    """softmax(query key^T / sqrt(D)) value for (N, L, heads, D), a few rows of one head at a time."""
-    n, _, heads, _ = query.shape
-    out = torch.empty_like(query)
-    attend_head = _head_in_bf16 if query.dtype == torch.bfloat16 else _head_in_float32
-    for sample, head in ((i, j) for i in range(n) for j in range(heads)):
-        attend_head(*(x[sample, :, head] for x in (query, key, value, out)))
-    return out
+    """softmax(query key^T / sqrt(D)) value for (N, L, heads, D), a few rows of one head at a time.
 
-
-def _head_in_float32(query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, out: torch.Tensor) -> None:
-    """One head's answer to queries (L, D) with keys and values (M, D), written to `out` (L, D)."""
-    keys, columns = key * key.shape[1] ** -0.5, value.t().contiguous()
-    for rows, answer in zip(query.split(QUERIES_AT_ONCE), out.split(QUERIES_AT_ONCE), strict=True):
-        scores = product(rows.contiguous(), keys)
-        answer.copy_(product(torch.softmax(scores, dim=1, out=scores), columns))
-
-
-def _head_in_bf16(query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, out: torch.Tensor) -> None:
-    """As `_head_in_float32`, with products and scores in bf16.
-
-    Rounding a score s moves its weight exp(s) by 2^-9 s of itself, which is much for large scores. The softmax ignores
-    what is subtracted from all scores of a row. So a number near the largest one, found on some of the keys, is
-    subtracted within the product, by one more column: scores that matter are then near zero when they are rounded.
+    Scores and softmax are float32 for bf16 too, as rounded scores made the error five times as large; only the product
+    with the values is in bf16.
     """
-    width = query.shape[1]
-    power = 2.0 ** round(-math.log2(width) / 2)  # exact in bf16
-    scaled = key * power
-    some = scaled[::_KEYS_TO_ONE_SAMPLED]
-    keys = torch.cat([scaled, scaled.new_ones(len(key), 1)], dim=1)
-    columns = value.t()
-    for rows, answer in zip(query.split(QUERIES_AT_ONCE), out.split(QUERIES_AT_ONCE), strict=True):
-        near = product(rows, some).amax(dim=1, keepdim=True)
-        scores = product(torch.cat([rows, -near], dim=1), keys)
-        largest = scores.amax(dim=1, keepdim=True)
-        far = (largest[:, 0] > _NEAR_ZERO).nonzero()[:, 0]
-        if len(far):
-            scores[far] = product(torch.cat([rows[far], -(near + largest)[far]], dim=1), keys)
-        if power != width**-0.5:
-            scores *= width**-0.5 / power
-        answer.copy_(product(torch.softmax(scores, dim=1, out=scores), columns))
+    n, length, heads, width = query.shape
+    out = torch.empty_like(query)
+    for sample, head in ((i, j) for i in range(n) for j in range(heads)):
+        keys = (key[sample, :, head].float() * width**-0.5).contiguous()
+        columns = value[sample, :, head].t().contiguous()
+        for start in range(0, length, QUERIES_AT_ONCE):
+            rows = slice(start, start + QUERIES_AT_ONCE)
+            scores = product(query[sample, rows, head].float().contiguous(), keys)
+            torch.softmax(scores, dim=1, out=scores)
+            out[sample, rows, head] = product(scores.to(value.dtype), columns)
+    return out

@@ -16,9 +16,7 @@ def has_avx512() -> bool:
 
 def product(a: torch.Tensor, b: torch.Tensor, bias: torch.Tensor | None = None) -> torch.Tensor:
     """a (M, K) @ b (N, K).T + bias -> (M, N), contiguous."""
-    if has_avx512() and a.dtype == torch.float32:
-        return by_onednn(a, b, bias)
-    return F.linear(a, b, bias)  # which uses oneDNN for bf16
+    return by_onednn(a, b, bias) if has_avx512() else F.linear(a, b, bias)
 
 
 def by_onednn(a: torch.Tensor, b: torch.Tensor, bias: torch.Tensor | None = None) -> torch.Tensor:

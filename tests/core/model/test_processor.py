@@ -216,7 +216,7 @@ def attention_error(dtype: torch.dtype, attention: object, heads: list[torch.Ten
 
 @pytest.mark.parametrize("common", [0, 8])
 def test_attention_in_bf16_against_float64(common: float, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nearly as accurate as PyTorch's, also where keys share a large vector; in blocks that do not divide.
+    """As accurate as PyTorch's, also where keys share a large vector; in blocks that do not divide.
 
     Products are summed in float32, as instructions for bf16 do; processors without them sum in bf16.
     """
@@ -233,37 +233,7 @@ def test_attention_in_bf16_against_float64(common: float, monkeypatch: pytest.Mo
     assert attention_error(torch.float32, self_attention, heads) < 1e-5
     error = attention_error(torch.bfloat16, self_attention, heads)
     assert error < 0.01, error
-    assert error < 2.5 * attention_error(torch.bfloat16, by_torch, heads)
-
-
-@pytest.mark.parametrize("width", [8, 16, 32])
-def test_large_scores_in_bf16_are_as_accurate_as_small_ones(width: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Half of the keys are near a query, so that scores reach 70: their rounding alone would move weights by 13%."""
-    monkeypatch.setattr(onednn, "product", lambda a, b: (a.float() @ b.float().T).to(a.dtype))
-    generator = torch.Generator().manual_seed(0)
-    query, value = (torch.randn(1, 400, 2, width, generator=generator) for _ in range(2))
-    query *= 60**0.5 * width**0.25 / query.norm(dim=3, keepdim=True)
-    key = torch.cat([query[:, ::2] * 1.1, torch.randn(1, 200, 2, width, generator=generator)], dim=1)
-    heads = [query, key, value]
-
-    def rounded(query: torch.Tensor, key: torch.Tensor, value: torch.Tensor) -> torch.Tensor:
-        scores = torch.einsum("nlhd,nmhd->nhlm", query.float(), key.float()) * width**-0.5
-        weights = scores.bfloat16().float().softmax(dim=-1)
-        return torch.einsum("nhlm,nmhd->nlhd", weights, value.float()).bfloat16()
-
-    error = attention_error(torch.bfloat16, self_attention, heads)
-    assert error < 0.01 < 3 * attention_error(torch.bfloat16, rounded, heads), error
-
-
-def test_each_key_is_seen_in_bf16() -> None:
-    """A lone key with a score of 40, at every place among the keys of which only some foretell the largest score."""
-    query, value = torch.zeros(1, 20, 1, 16), torch.arange(1.0, 21.0).view(1, 20, 1, 1).expand(-1, -1, -1, 16)
-    query[..., 0] = 16
-    for place in range(20):
-        key = torch.zeros(1, 20, 1, 16)
-        key[:, place, :, 0] = 10
-        answer = self_attention(query.bfloat16(), key.bfloat16(), value.bfloat16())
-        assert (answer == place + 1).all(), place
+    assert error < 2 * attention_error(torch.bfloat16, by_torch, heads)
 
 
 @pytest.mark.skipif(not has_fast_onednn(), reason="this PyTorch has not both MKL and oneDNN")
@@ -282,7 +252,6 @@ def test_a_model_in_bf16_is_prepared_too(
     model = load_sdpose(checkpoint, dtype="bf16", vae_dtype=vae_dtype, device="cpu")
     assert not measured, "a small crop has too few tokens to measure"
     monkeypatch.setattr(onednn, "MIN_TOKENS", 1)
-    monkeypatch.setattr(onednn, "MIN_TOKENS_IN_BF16", 1)
     monkeypatch.setattr(onednn, "has_avx512", lambda: True)
     optimize_for_cpu(model)
     assert {dtype for _, dtype in measured} == {vae_dtype, torch.bfloat16}
@@ -300,7 +269,6 @@ def test_blocks_are_for_many_tokens_on_a_cpu_without_gradients() -> None:
     with torch.no_grad():
         assert pays_for(many) and pays_for(many.bfloat16()) and pays_for(torch.empty(1, 1, 128, 64))
         assert not pays_for(many.half()) and not pays_for(many[:, :8191]) and not pays_for(many.to("meta"))
-        assert pays_for(many[:, :2048].bfloat16()) and not pays_for(many[:, :2047].bfloat16())
     assert not pays_for(many)
 
 
